@@ -1,0 +1,230 @@
+//! What prints?
+//!
+//! The `opentelemetry-stdout` exporter does, behind an exporter that keeps it from hurting the program: it writes on a
+//! thread of its own, prints names raw, and panics when nobody reads.
+
+use std::borrow::Cow;
+use std::env;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};
+
+use crate::notice;
+
+const VARIABLE: &str = "OTEL_CONSOLE_EXPORT";
+
+/// Spans that may wait to be printed. A terminal that is held (Ctrl-S) fills it; then the SDK drops spans and says so.
+const QUEUE: usize = 8_192;
+
+/// The span processor that prints to the console, if `OTEL_CONSOLE_EXPORT` asks for it; for a tracer provider of your
+/// own. [`Telemetry::from_env`](crate::Telemetry::from_env) has it already.
+///
+/// | `OTEL_CONSOLE_EXPORT`, in any case | |
+/// |---|---|
+/// | `true`, `1`, `yes`, `on`, `stdout` | every span, in the format of `opentelemetry-stdout` |
+/// | unset, empty, `false`, `0`, `no`, `off` | `None` |
+/// | anything else | `None`, and one warning on stderr |
+///
+/// A span is printed as soon as it ends, on a thread of the processor's own; what the program prints itself does not
+/// end up in the middle of it. When nobody reads stdout any more (`… | head -1`), one note on stderr says so and
+/// nothing more is printed; the program does not notice. Only under `panic = "abort"` may a pipe that is closed at the
+/// very moment of a write end the program: the stdout exporter panics then.
+///
+/// # Panics
+///
+/// When the operating system gives no thread for it. `Telemetry::from_env` makes an error of that.
+///
+/// ```
+/// use opentelemetry_sdk::trace::SdkTracerProvider;
+///
+/// let mut provider = SdkTracerProvider::builder();
+/// if let Some(console) = tracing_genai::console_from_env() {
+///     provider = provider.with_span_processor(console);
+/// }
+/// let provider = provider.build();
+/// ```
+#[must_use]
+pub fn console_from_env() -> Option<impl SpanProcessor + 'static> {
+    ASKED_FOR.store(true, Ordering::Relaxed);
+    match Choice::from_env() {
+        Choice::Off => None,
+        Choice::Stdout => Some(processor()),
+        Choice::Unknown(value) => {
+            warn_unknown(&value);
+            None
+        }
+    }
+}
+
+/// Says once that the variable is on and nothing prints: the provider was made without [`console_from_env`].
+pub(crate) fn warn_if_missing() {
+    static MISSING: notice::Once = notice::Once::new();
+    if ASKED_FOR.load(Ordering::Relaxed) {
+        return;
+    }
+    match Choice::from_env() {
+        Choice::Off => {}
+        Choice::Stdout => MISSING.say(|| {
+            format!(
+                "{VARIABLE} is on, but no console is installed: add tracing_genai::console_from_env() to your \
+                 tracer provider, or use tracing_genai::Telemetry::from_env()"
+            )
+        }),
+        Choice::Unknown(value) => warn_unknown(&value),
+    }
+}
+
+/// Whether anybody has called [`console_from_env`].
+static ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    Off,
+    Stdout,
+    Unknown(String),
+}
+
+impl Choice {
+    fn from_env() -> Self {
+        env::var_os(VARIABLE).map_or(Self::Off, |value| Self::of(&value.to_string_lossy()))
+    }
+
+    fn of(value: &str) -> Self {
+        match value.trim().to_ascii_lowercase().as_str() {
+            "" | "false" | "0" | "no" | "off" => Self::Off,
+            "true" | "1" | "yes" | "on" | "stdout" => Self::Stdout,
+            _ => Self::Unknown(value.to_owned()),
+        }
+    }
+}
+
+fn warn_unknown(value: &str) {
+    static UNKNOWN: notice::Once = notice::Once::new();
+    UNKNOWN.say(|| {
+        format!("{VARIABLE}={value:?} is not known, nothing is printed: use true, 1, yes, on or stdout, or false, 0, no or off")
+    });
+}
+
+fn processor() -> BatchSpanProcessor {
+    // A batch of one: the span that ends wakes the worker. The delay is only what is left when a wake-up is missed.
+    let config = BatchConfigBuilder::default()
+        .with_max_queue_size(QUEUE)
+        .with_max_export_batch_size(1)
+        .with_scheduled_delay(Duration::from_secs(1))
+        .build();
+    BatchSpanProcessor::builder(Console::default()).with_batch_config(config).build()
+}
+
+#[derive(Debug, Default)]
+struct Console {
+    stdout: opentelemetry_stdout::SpanExporter,
+    closed: AtomicBool,
+}
+
+impl SpanExporter for Console {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        for span in batch {
+            if self.closed.load(Ordering::Relaxed) {
+                break;
+            }
+            // A panic in here would take the worker with it, and all later spans.
+            let printed = catch_unwind(AssertUnwindSafe(|| self.print(span)));
+            match printed {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.close(&error.to_string()),
+                Err(_) => self.close("writing to stdout panicked"),
+            }
+        }
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.stdout.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.stdout.set_resource(resource);
+    }
+}
+
+impl Console {
+    fn print(&self, span: SpanData) -> io::Result<()> {
+        // Held for the whole span, so that the program's own lines don't end up in it.
+        let mut stdout = io::stdout().lock();
+        // The exporter panics on a closed pipe. This line is told about it first.
+        writeln!(stdout)?;
+        let export = pin!(self.stdout.export(vec![escaped(span)]));
+        // It never waits: one poll is all there is to it.
+        let _ = export.poll(&mut Context::from_waker(Waker::noop()));
+        stdout.flush()
+    }
+
+    fn close(&self, why: &str) {
+        static CLOSED: notice::Once = notice::Once::new();
+        self.closed.store(true, Ordering::Relaxed);
+        CLOSED.say(|| format!("spans are no longer printed: {why}"));
+    }
+}
+
+/// The span as it may be printed: the exporter writes names and keys as they are, and values escaped.
+fn escaped(mut span: SpanData) -> SpanData {
+    span.name = escaped_name(span.name);
+    escape_keys(&mut span.attributes);
+    for event in &mut span.events.events {
+        event.name = escaped_name(std::mem::take(&mut event.name));
+        escape_keys(&mut event.attributes);
+    }
+    for link in &mut span.links.links {
+        escape_keys(&mut link.attributes);
+    }
+    span
+}
+
+fn escaped_name(name: Cow<'static, str>) -> Cow<'static, str> {
+    if name.chars().any(char::is_control) { escaped_text(&name).into() } else { name }
+}
+
+fn escape_keys(attributes: &mut [KeyValue]) {
+    for attribute in attributes {
+        if attribute.key.as_str().chars().any(char::is_control) {
+            attribute.key = Key::from(escaped_text(attribute.key.as_str()));
+        }
+    }
+}
+
+fn escaped_text(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, escaped_name};
+
+    #[test]
+    fn the_variable_is_read_in_any_case() {
+        for on in ["true", "TRUE", "1", "yes", "On", "stdout", " true "] {
+            assert_eq!(Choice::of(on), Choice::Stdout, "{on:?}");
+        }
+        for off in ["", "false", "0", "No", "OFF"] {
+            assert_eq!(Choice::of(off), Choice::Off, "{off:?}");
+        }
+        for unknown in ["maybe", "tree", "2", "stderr"] {
+            assert_eq!(Choice::of(unknown), Choice::Unknown(unknown.into()), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_not_printed_raw() {
+        assert_eq!(escaped_name("chat \u{1b}[31mred\nnext\u{9b}".into()), "chat \\u{1b}[31mred\\nnext\\u{9b}");
+        assert_eq!(escaped_name("chat größer".into()), "chat größer");
+    }
+}

@@ -1,0 +1,110 @@
+//! What does an event say?
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+
+use crate::content::is_content;
+use crate::failure::Failure;
+use crate::kind::Kind;
+use crate::mapping;
+use crate::value::{Raw, float};
+
+/// A moment that an event marks on the span it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The first token of a model's answer, the first byte of a transcript or of audio.
+    FirstChunk,
+    /// The answer was cut off.
+    Interrupted,
+}
+
+impl Moment {
+    /// The moment that an event of this name, or with this message, marks on a span of this kind.
+    pub(crate) fn of(name: &str, kind: Kind) -> Option<Self> {
+        match name {
+            "first_token" | "first_chunk" | "first_byte" | "first_audio" => {
+                mapping::time_to_first_chunk(kind).map(|_| Self::FirstChunk)
+            }
+            "interrupted" => mapping::can_be_interrupted(kind).then_some(Self::Interrupted),
+            _ => None,
+        }
+    }
+}
+
+/// Everything that the fields of one event said.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Its message.
+    pub(crate) message: Option<String>,
+    /// Its other fields, as recorded; none that hold content.
+    pub(crate) attributes: Vec<KeyValue>,
+    /// What its `error` and `error_type` said.
+    pub(crate) failure: Failure,
+    /// How late it is.
+    pub(crate) ago: Duration,
+}
+
+impl Said {
+    /// Takes one field in.
+    pub(crate) fn take(&mut self, field: &'static str, raw: Raw<'_>) {
+        match field {
+            "message" => {
+                self.message = raw.as_text().map(Into::into);
+                return;
+            }
+            "error" => self.failure.set_error(&raw),
+            "error_type" => self.failure.set_error_type(&raw),
+            "ms_ago" => self.ago = ago(&raw),
+            _ => {}
+        }
+        if !is_content(field) {
+            self.attributes.push(KeyValue::new(field, raw.into_recorded()));
+        }
+    }
+}
+
+/// A negative or endless lateness is none.
+fn ago(raw: &Raw<'_>) -> Duration {
+    float(raw).ok().and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Moment, Said};
+    use crate::kind::Kind;
+    use crate::value::Raw;
+    use std::time::Duration;
+
+    #[test]
+    fn a_moment_needs_a_span_that_has_it() {
+        assert_eq!(Moment::of("first_token", Kind::Llm), Some(Moment::FirstChunk));
+        assert_eq!(Moment::of("first_audio", Kind::Tts), Some(Moment::FirstChunk));
+        assert_eq!(Moment::of("first_token", Kind::Turn), None);
+        assert_eq!(Moment::of("interrupted", Kind::Turn), Some(Moment::Interrupted));
+        assert_eq!(Moment::of("interrupted", Kind::Stt), None);
+        assert_eq!(Moment::of("tick", Kind::Llm), None);
+    }
+
+    #[test]
+    fn content_is_not_taken() {
+        let mut said = Said::default();
+        said.take("transcript", Raw::Text("secret".into()));
+        said.take("message", Raw::Text("heard".into()));
+        said.take("count", Raw::Int(1));
+        assert_eq!(said.message.as_deref(), Some("heard"));
+        assert_eq!(said.attributes.len(), 1);
+    }
+
+    #[test]
+    fn lateness_is_not_negative() {
+        let ago = |ms| {
+            let mut said = Said::default();
+            said.take("ms_ago", Raw::Float(ms));
+            said.ago
+        };
+        assert_eq!(ago(250.0), Duration::from_millis(250));
+        assert_eq!(ago(-1.0), Duration::ZERO);
+        assert_eq!(ago(f64::INFINITY), Duration::ZERO);
+    }
+}

@@ -1,0 +1,129 @@
+//! Did it fail, and how?
+
+use std::sync::Arc;
+
+use crate::semconv::ERROR_TYPE_OTHER;
+use crate::value::Raw;
+
+/// What `error` and `error_type` said, on a span or on an `ERROR` event.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    failed: bool,
+    text: Option<String>,
+    error_type: Option<Arc<str>>,
+}
+
+impl Failure {
+    /// `error`: a text, a truth value, or a number (a status code). `false` and the empty text are no error.
+    pub(crate) fn set_error(&mut self, raw: &Raw<'_>) {
+        self.text = raw.as_text().filter(|text| !text.is_empty()).map(Into::into);
+        self.failed = self.text.is_some() || *raw == Raw::Bool(true);
+    }
+
+    /// `error_type`, or `error.type`: an empty one is none.
+    pub(crate) fn set_error_type(&mut self, raw: &Raw<'_>) {
+        self.error_type = raw.as_text().filter(|text| !text.is_empty()).map(|text| Arc::from(&*text));
+    }
+
+    /// The failure that an `ERROR` event tells about: one in any case, described by its message if not by its `error`.
+    pub(crate) fn of_event(self, message: Option<&str>) -> Self {
+        Self { failed: true, text: self.text.or_else(|| message.map(str::to_owned)), ..self }
+    }
+
+    /// Whether anything failed.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.failed || self.error_type.is_some()
+    }
+
+    /// The value of `error.type`: what was given, or an `error` that is an identifier, or `_OTHER`.
+    pub(crate) fn error_type(&self) -> Arc<str> {
+        if let Some(given) = &self.error_type {
+            return given.clone();
+        }
+        match &self.text {
+            Some(text) if is_identifier(text) => text.as_str().into(),
+            _ => ERROR_TYPE_OTHER.into(),
+        }
+    }
+
+    /// The status description: the error's text, at most 256 characters.
+    pub(crate) fn description(&self) -> String {
+        self.text.as_deref().map(|text| text.chars().take(256).collect()).unwrap_or_default()
+    }
+}
+
+/// One word of at most 64 characters.
+fn is_identifier(text: &str) -> bool {
+    text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use crate::value::Raw;
+
+    fn failure(error: Option<Raw<'_>>, error_type: Option<&str>) -> Failure {
+        let mut failure = Failure::default();
+        if let Some(error) = error {
+            failure.set_error(&error);
+        }
+        if let Some(error_type) = error_type {
+            failure.set_error_type(&Raw::Text(error_type.into()));
+        }
+        failure
+    }
+
+    #[test]
+    fn the_type_is_what_was_given_or_an_identifier_or_other() {
+        let long = "x".repeat(65);
+        for (error, error_type, expected, description) in [
+            (Some(Raw::Text("timeout".into())), None, "timeout", "timeout"),
+            (
+                Some(Raw::Text("io::ErrorKind::TimedOut".into())),
+                None,
+                "io::ErrorKind::TimedOut",
+                "io::ErrorKind::TimedOut",
+            ),
+            (Some(Raw::Text("the line is dead".into())), None, "_OTHER", "the line is dead"),
+            (Some(Raw::Text("the line is dead".into())), Some("hangup"), "hangup", "the line is dead"),
+            (Some(Raw::Text(long.as_str().into())), None, "_OTHER", long.as_str()),
+            (Some(Raw::Int(429)), None, "429", "429"),
+            (Some(Raw::Bool(true)), None, "_OTHER", ""),
+            (None, Some("cancelled"), "cancelled", ""),
+        ] {
+            let failure = failure(error, error_type);
+            assert!(failure.is_failure());
+            assert_eq!(&*failure.error_type(), expected);
+            assert_eq!(failure.description(), description);
+        }
+    }
+
+    #[test]
+    fn false_and_nothing_are_no_error() {
+        assert!(!failure(None, None).is_failure());
+        assert!(!failure(Some(Raw::Bool(false)), None).is_failure());
+        assert!(!failure(Some(Raw::Text("".into())), Some("")).is_failure());
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        let mut failure = failure(Some(Raw::Text("timeout".into())), None);
+        failure.set_error(&Raw::Bool(false));
+        assert!(!failure.is_failure());
+    }
+
+    #[test]
+    fn an_error_event_is_a_failure_whatever_it_says() {
+        let of_event = failure(Some(Raw::Bool(false)), None).of_event(Some("the line is dead"));
+        assert!(of_event.is_failure());
+        assert_eq!((&*of_event.error_type(), of_event.description().as_str()), ("_OTHER", "the line is dead"));
+        let of_event = failure(Some(Raw::Text("timeout".into())), None).of_event(Some("the line is dead"));
+        assert_eq!((&*of_event.error_type(), of_event.description().as_str()), ("timeout", "timeout"));
+    }
+
+    #[test]
+    fn a_description_is_cut_on_a_character() {
+        let text = "ü".repeat(300);
+        assert_eq!(failure(Some(Raw::Text(text.into())), None).description(), "ü".repeat(256));
+    }
+}

@@ -1,0 +1,334 @@
+//! What did its fields say?
+//!
+//! A typed record, one attribute a key, the last value wins. Sampler keys are the exception: once a span has started
+//! with one, or was given one late, it stays.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{KeyValue, Value};
+
+use crate::failure::Failure;
+use crate::kind::Kind;
+use crate::mapping::{self, Control, Meaning, Measure};
+use crate::semconv::{CHARACTERS, TOOL_COUNT, is_sampler_key, is_standard};
+use crate::value::{Raw, Refusal, float};
+
+/// The longest time that a start may be back-dated by.
+const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
+
+/// What the fields of one callsite mean, by their index.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    fields: Vec<(&'static str, Meaning)>,
+}
+
+impl Plan {
+    pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>) -> Self {
+        Self { fields: names.map(|name| (name, mapping::meaning(kind, name))).collect() }
+    }
+
+    /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
+    pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
+        let Some((name, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
+        match meaning {
+            Meaning::Attribute { key, rule } => match rule.read(&raw) {
+                Ok(value) => Said::Attribute(key, value),
+                Err(refusal) => Said::Refused(refusal, kept(name, raw)),
+            },
+            Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
+                Ok(ago) => Said::StartedAgo(ago),
+                Err(refusal) => Said::Refused(refusal, kept(name, raw)),
+            },
+            Meaning::Control(control) => Said::Control(control, raw_owned(raw)),
+            Meaning::Content(Measure::Nothing) => Said::Nothing,
+            Meaning::Content(Measure::Characters) => Said::Counted(CHARACTERS, characters(&raw)),
+            Meaning::Content(Measure::Tools) => {
+                tools(&raw).map_or(Said::Nothing, |count| Said::Counted(TOOL_COUNT, count))
+            }
+            Meaning::Own => match &raw {
+                Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(name, raw)),
+                _ => Said::Attribute(name, Some(raw.into_recorded())),
+            },
+        }
+    }
+}
+
+/// What one recorded value says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// An attribute, or that there is none.
+    Attribute(&'static str, Option<Value>),
+    /// An attribute that counts as long as nobody gives it.
+    Counted(&'static str, i64),
+    /// A value that its field can't have, and what is kept of it.
+    Refused(Refusal, Option<(&'static str, Value)>),
+    /// Something for the span itself.
+    Control(Control, Raw<'static>),
+    /// The span started earlier than it opened.
+    StartedAgo(Duration),
+    /// Nothing that is exported.
+    Nothing,
+}
+
+/// Everything that a span's fields said.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    attributes: Vec<Attribute>,
+    started: bool,
+    failure: Failure,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug)]
+struct Attribute {
+    key: &'static str,
+    value: Value,
+    /// Already on the exported span.
+    sent: bool,
+    /// Counted or inherited, not given by this span's own fields.
+    assumed: bool,
+}
+
+/// What few spans say.
+#[derive(Debug, Default)]
+struct Rare {
+    name: Option<String>,
+    span_kind: Option<SpanKind>,
+    status: Option<StatusCode>,
+    status_description: Option<String>,
+    started_ago: Option<Duration>,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+}
+
+/// What `otel.status_code` can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusCode {
+    Ok,
+    Error,
+}
+
+impl Fields {
+    /// Takes one value in, or says why not.
+    pub(crate) fn apply(&mut self, said: Said) -> Result<(), Refusal> {
+        match said {
+            Said::Attribute(key, Some(value)) => self.set(key, value),
+            Said::Attribute(key, None) => self.take_back(key),
+            Said::Counted(key, count) => {
+                self.count(key, count);
+                Ok(())
+            }
+            Said::Refused(refusal, kept) => {
+                if let Some((key, value)) = kept {
+                    self.put(key, value);
+                }
+                Err(refusal)
+            }
+            Said::Control(control, raw) => self.control(control, &raw),
+            Said::StartedAgo(_) if self.started => Err(Refusal::TooLate),
+            Said::StartedAgo(ago) => {
+                self.rare().started_ago = Some(ago);
+                Ok(())
+            }
+            Said::Nothing => Ok(()),
+        }
+    }
+
+    /// Gives an attribute, unless a sampler key is given another value.
+    pub(crate) fn set(&mut self, key: &'static str, value: Value) -> Result<(), Refusal> {
+        if self.is_fixed(key) {
+            return if self.get(key) == Some(&value) { Ok(()) } else { Err(Refusal::AlreadyGiven) };
+        }
+        self.put(key, value);
+        Ok(())
+    }
+
+    /// An attribute that holds as long as the span's own fields give none.
+    pub(crate) fn assume(&mut self, key: &'static str, value: Value) {
+        if self.get(key).is_none() {
+            self.attributes.push(Attribute { key, value, sent: false, assumed: true });
+        }
+    }
+
+    /// The value of an attribute.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.attributes.iter().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+    }
+
+    /// The text of an attribute.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match self.get(key) {
+            Some(Value::String(text)) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The attributes that `wanted` picks and the span's own fields gave.
+    pub(crate) fn given(&self, wanted: fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.attributes
+            .iter()
+            .filter(move |attribute| !attribute.assumed && wanted(attribute.key))
+            .map(|attribute| (attribute.key, &attribute.value))
+    }
+
+    /// The sampler's attributes, for the span's start. From here on they stay as they are.
+    pub(crate) fn start(&mut self) -> Vec<KeyValue> {
+        self.started = true;
+        // Room for what the close adds: the SDK keeps this very vector.
+        let mut at_start = Vec::with_capacity(self.attributes.len() + 8);
+        for attribute in self.attributes.iter_mut().filter(|attribute| is_sampler_key(attribute.key)) {
+            attribute.sent = true;
+            at_start.push(KeyValue::new(attribute.key, attribute.value.clone()));
+        }
+        at_start
+    }
+
+    /// Everything that is not on the exported span yet, once.
+    pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
+        self.attributes
+            .drain(..)
+            .filter(|attribute| !attribute.sent)
+            .map(|attribute| KeyValue::new(attribute.key, attribute.value))
+    }
+
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    /// `otel.name`
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rare.as_ref()?.name.as_deref()
+    }
+
+    /// `otel.kind`
+    pub(crate) fn span_kind(&self) -> Option<SpanKind> {
+        self.rare.as_ref()?.span_kind.clone()
+    }
+
+    /// `otel.status_code`
+    pub(crate) fn status_code(&self) -> Option<StatusCode> {
+        self.rare.as_ref()?.status
+    }
+
+    /// `otel.status_description`
+    pub(crate) fn status_description(&self) -> Option<&str> {
+        self.rare.as_ref()?.status_description.as_deref()
+    }
+
+    /// `started_ms_ago`
+    pub(crate) fn started_ago(&self) -> Duration {
+        self.rare.as_ref().and_then(|rare| rare.started_ago).unwrap_or_default()
+    }
+
+    /// `traceparent` and `tracestate`
+    pub(crate) fn remote_parent(&self) -> Option<(&str, Option<&str>)> {
+        let rare = self.rare.as_ref()?;
+        Some((rare.traceparent.as_deref()?, rare.tracestate.as_deref()))
+    }
+
+    /// A sampler key stays as it is once a sampler saw it, or the span's own fields gave it late.
+    fn is_fixed(&self, key: &str) -> bool {
+        self.started
+            && is_sampler_key(key)
+            && self.attributes.iter().any(|attribute| attribute.key == key && (attribute.sent || !attribute.assumed))
+    }
+
+    /// Counts what a content field holds; a given number stays.
+    fn count(&mut self, key: &'static str, count: i64) {
+        self.attributes.retain(|attribute| attribute.key != key || !attribute.assumed);
+        self.assume(key, Value::I64(count));
+    }
+
+    fn put(&mut self, key: &'static str, value: Value) {
+        match self.attributes.iter_mut().find(|attribute| attribute.key == key) {
+            None => self.attributes.push(Attribute { key, value, sent: false, assumed: false }),
+            Some(attribute) => {
+                attribute.value = value;
+                attribute.assumed = false;
+            }
+        }
+    }
+
+    fn take_back(&mut self, key: &'static str) -> Result<(), Refusal> {
+        if self.is_fixed(key) {
+            return Err(Refusal::AlreadyGiven);
+        }
+        self.attributes.retain(|attribute| attribute.key != key);
+        Ok(())
+    }
+
+    fn control(&mut self, control: Control, raw: &Raw<'_>) -> Result<(), Refusal> {
+        let text = || raw.as_text().map(Cow::into_owned).ok_or(Refusal::WrongType);
+        match control {
+            Control::Error => self.failure.set_error(raw),
+            Control::ErrorType => self.failure.set_error_type(raw),
+            Control::Name => self.rare().name = Some(text()?),
+            Control::StatusCode => self.rare().status = Some(status_code(&text()?)?),
+            Control::StatusDescription => self.rare().status_description = Some(text()?),
+            // The SDK takes these three when the span starts and never again.
+            Control::SpanKind | Control::TraceParent | Control::TraceState if self.started => {
+                return Err(Refusal::TooLate);
+            }
+            Control::SpanKind => self.rare().span_kind = Some(span_kind(&text()?)?),
+            Control::TraceParent => self.rare().traceparent = Some(text()?),
+            Control::TraceState => self.rare().tracestate = Some(text()?),
+            Control::StartedAgo => {}
+        }
+        Ok(())
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// What is kept of a refused value: itself under its field's own name, if that is not a name of the conventions.
+fn kept(name: &'static str, raw: Raw<'_>) -> Option<(&'static str, Value)> {
+    (!is_standard(name)).then(|| (name, raw.into_recorded()))
+}
+
+fn raw_owned(raw: Raw<'_>) -> Raw<'static> {
+    match raw {
+        Raw::Bool(flag) => Raw::Bool(flag),
+        Raw::Int(number) => Raw::Int(number),
+        Raw::Huge(digits) => Raw::Huge(digits),
+        Raw::Float(number) => Raw::Float(number),
+        Raw::Text(text) => Raw::Text(text.into_owned().into()),
+    }
+}
+
+fn started_ago(raw: &Raw<'_>) -> Result<Duration, Refusal> {
+    let ago = Duration::try_from_secs_f64(float(raw)? / 1_000.0).map_err(|_| Refusal::OutOfRange)?;
+    if ago <= MAX_STARTED_AGO { Ok(ago) } else { Err(Refusal::OutOfRange) }
+}
+
+fn characters(raw: &Raw<'_>) -> i64 {
+    let count = raw.as_text().map_or(0, |text| text.chars().count());
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn tools(raw: &Raw<'_>) -> Option<i64> {
+    let tools: Vec<serde_json::Value> = serde_json::from_str(&raw.as_text()?).ok()?;
+    i64::try_from(tools.len()).ok()
+}
+
+fn status_code(text: &str) -> Result<StatusCode, Refusal> {
+    match text.to_ascii_lowercase().as_str() {
+        "ok" => Ok(StatusCode::Ok),
+        "error" => Ok(StatusCode::Error),
+        _ => Err(Refusal::OutOfRange),
+    }
+}
+
+fn span_kind(text: &str) -> Result<SpanKind, Refusal> {
+    match text.to_ascii_lowercase().as_str() {
+        "client" => Ok(SpanKind::Client),
+        "server" => Ok(SpanKind::Server),
+        "producer" => Ok(SpanKind::Producer),
+        "consumer" => Ok(SpanKind::Consumer),
+        "internal" => Ok(SpanKind::Internal),
+        _ => Err(Refusal::OutOfRange),
+    }
+}

@@ -1,0 +1,79 @@
+//! Ordinary [`tracing`](https://docs.rs/tracing) spans of voice and LLM programs go in, a GenAI-shaped OpenTelemetry
+//! hierarchy comes out.
+//!
+//! ```
+//! use tracing::{info, info_span, field::Empty};
+//! use tracing_subscriber::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let telemetry = tracing_genai::Telemetry::from_env()?;
+//! tracing_subscriber::registry().with(telemetry.layer()).init();
+//!
+//! let conversation = info_span!("conversation", conversation_id = "c-42");
+//! let turn = info_span!(parent: &conversation, "turn");
+//! let llm = info_span!(parent: &turn, "llm", provider = "openai", model = "gpt-4o", output_tokens = Empty);
+//! llm.in_scope(|| info!("first_token"));
+//! llm.record("output_tokens", 42);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! exports, and prints when `OTEL_CONSOLE_EXPORT=true`:
+//!
+//! ```text
+//! conversation
+//! └─ turn              gen_ai.operation.name=invoke_agent voice.turn.number=1
+//!    └─ chat gpt-4o    gen_ai.provider.name=openai gen_ai.usage.output_tokens=42
+//!                      gen_ai.response.time_to_first_chunk=0.31 gen_ai.conversation.id=c-42
+//! ```
+//!
+//! The names, fields and events that are recognized, and what they become, are in the
+//! [README](https://docs.rs/crate/tracing-genai/latest). The names are those of the
+//! [OpenTelemetry GenAI semantic conventions](https://github.com/open-telemetry/semantic-conventions-genai), below
+//! `voice.` for what they lack.
+//!
+//! # Three ways in
+//!
+//! * Nothing is set up yet: [`Telemetry::from_env`].
+//! * There is a tracer provider: [`layer`] with one of its tracers, or [`GenAi`] for options. The console is
+//!   [`console_from_env`].
+//! * Transcripts, prompts, answers, tool arguments and results are not exported at all yet.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod clock;
+mod console;
+mod content;
+mod conversation;
+mod event;
+mod failure;
+mod fields;
+mod genai;
+mod kind;
+mod layer;
+mod mapping;
+mod notice;
+mod open;
+mod semconv;
+mod span;
+mod stats;
+mod telemetry;
+mod traceparent;
+mod value;
+mod visit;
+
+pub use console::console_from_env;
+pub use genai::{GenAi, Handle};
+pub use kind::Kind;
+pub use layer::GenAiLayer;
+pub use stats::{Refused, Stats};
+pub use telemetry::{Telemetry, TelemetryError};
+
+/// The layer with its defaults, for any OpenTelemetry tracer: [`GenAi::from_env`]`().layer(tracer)`.
+#[must_use]
+pub fn layer<T>(tracer: T) -> GenAiLayer<T>
+where
+    T: opentelemetry::trace::Tracer,
+    T::Span: Send + Sync + 'static,
+{
+    GenAi::from_env().layer(tracer)
+}

@@ -1,0 +1,314 @@
+//! What does a span become?
+//!
+//! The contract's tables as data: which field of which kind is which attribute, and what name, operation and
+//! OpenTelemetry span kind the exported span has.
+
+use std::borrow::Cow;
+
+use opentelemetry::trace::SpanKind;
+
+use crate::content::is_content;
+use crate::kind::Kind::{
+    Agent, Conversation, Embeddings, Llm, Realtime, Retrieval, Step, Stt, Tool, Tts, Turn, Workflow,
+};
+use crate::kind::{Kind, Kinds};
+#[expect(clippy::wildcard_imports, reason = "the table names nearly every attribute that there is")]
+use crate::semconv::*;
+use crate::value::Rule;
+
+/// What a field means on a span of some kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// An attribute of the contract.
+    Attribute {
+        /// The attribute's name.
+        key: &'static str,
+        /// How its value is read.
+        rule: Rule,
+    },
+    /// Something that the span itself is told, and no attribute.
+    Control(Control),
+    /// What people said: not exported.
+    Content(Measure),
+    /// Itself, under its own name.
+    Own,
+}
+
+/// What a span is told by a field that is no attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// `error`
+    Error,
+    /// `error_type`
+    ErrorType,
+    /// `otel.name`
+    Name,
+    /// `otel.kind`
+    SpanKind,
+    /// `otel.status_code`
+    StatusCode,
+    /// `otel.status_description`
+    StatusDescription,
+    /// `started_ms_ago`
+    StartedAgo,
+    /// `traceparent`
+    TraceParent,
+    /// `tracestate`
+    TraceState,
+}
+
+/// What may be told about a content field that is not exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Nothing.
+    Nothing,
+    /// How many characters are to be spoken.
+    Characters,
+    /// How many tools the model may call.
+    Tools,
+}
+
+/// One row of the contract's field table.
+pub(crate) struct Row {
+    /// The field and its aliases.
+    pub(crate) fields: &'static [&'static str],
+    /// The kinds that the field means this on.
+    pub(crate) on: Kinds,
+    /// The attribute.
+    pub(crate) key: &'static str,
+    rule: Rule,
+}
+
+const fn row(fields: &'static [&'static str], on: Kinds, key: &'static str, rule: Rule) -> Row {
+    Row { fields, on, key, rule }
+}
+
+const ANY: Kinds = Kinds::ANY;
+const CLIENT: Kinds = Kinds::of(&[Stt, Llm, Tts, Embeddings, Retrieval, Realtime]);
+const MODELS: Kinds = Kinds::of(&[Stt, Llm, Tts, Realtime, Embeddings]);
+const SPEECH: Kinds = Kinds::of(&[Stt, Tts]);
+const TOKENS: Kinds = Kinds::of(&[Llm, Realtime, Stt, Tts]);
+const CHAT: Kinds = Kinds::of(&[Llm, Realtime]);
+const LLM: Kinds = Kinds::of(&[Llm]);
+const STT: Kinds = Kinds::of(&[Stt]);
+const TTS: Kinds = Kinds::of(&[Tts]);
+const TOOL: Kinds = Kinds::of(&[Tool]);
+const STEP: Kinds = Kinds::of(&[Step]);
+const SPOKEN: Kinds = Kinds::of(&[Turn, Tts]);
+const AGENTS: Kinds = Kinds::of(&[Conversation, Turn, Agent]);
+
+/// The contract's field table. A field that is spelled as the attribute itself is that attribute on every kind, read as
+/// its first row says.
+pub(crate) const ROWS: &[Row] = &[
+    row(&["gen_ai.operation.name"], ANY, OPERATION_NAME, Rule::Text),
+    row(
+        &["provider", "gen_ai.system", "llm.provider"],
+        Kinds::of(&[Llm, Realtime, Embeddings]),
+        PROVIDER_NAME,
+        Rule::Provider,
+    ),
+    // Google's speech service is not Gemini: no aliases here.
+    row(&["provider", "gen_ai.system", "llm.provider", "gen_ai.provider.name"], SPEECH, PROVIDER_NAME, Rule::Lowercase),
+    row(&["model", "llm.model_name"], MODELS, REQUEST_MODEL, Rule::Text),
+    row(&["response_model"], LLM, RESPONSE_MODEL, Rule::Text),
+    row(&["response_id"], LLM, RESPONSE_ID, Rule::Text),
+    row(&["finish_reason", "finish_reasons"], LLM, RESPONSE_FINISH_REASONS, Rule::Texts),
+    row(&["conversation_id", "conversation", "thread_id"], ANY, CONVERSATION_ID, Rule::Text),
+    row(&["session_id", "session"], ANY, SESSION_ID, Rule::Text),
+    row(&["user_id", "user"], ANY, USER_ID, Rule::Text),
+    row(&["agent", "agent_name"], AGENTS, AGENT_NAME, Rule::Text),
+    row(&["agent_id"], AGENTS, AGENT_ID, Rule::Text),
+    row(&["agent_version"], AGENTS, AGENT_VERSION, Rule::Text),
+    row(&["agent_description"], AGENTS, AGENT_DESCRIPTION, Rule::Text),
+    row(&["workflow"], Kinds::of(&[Workflow, Conversation]), WORKFLOW_NAME, Rule::Text),
+    row(&["input_tokens", "prompt_tokens", "tokens_in"], TOKENS, USAGE_INPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["output_tokens", "completion_tokens", "tokens_out"], TOKENS, USAGE_OUTPUT_TOKENS, Rule::IntFrom(0)),
+    row(
+        &["cache_read_tokens", "cached_tokens", "cached_input_tokens"],
+        CHAT,
+        USAGE_CACHE_READ_INPUT_TOKENS,
+        Rule::IntFrom(0),
+    ),
+    row(
+        &["cache_write_tokens", "cache_creation_tokens", "gen_ai.usage.cache_creation.input_tokens"],
+        LLM,
+        USAGE_CACHE_WRITE_INPUT_TOKENS,
+        Rule::IntFrom(0),
+    ),
+    row(&["reasoning_tokens"], LLM, USAGE_REASONING_OUTPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["input_audio_tokens"], TOKENS, USAGE_AUDIO_INPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["output_audio_tokens"], TOKENS, USAGE_AUDIO_OUTPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["cached_audio_tokens"], TOKENS, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["temperature"], CHAT, REQUEST_TEMPERATURE, Rule::Float),
+    row(&["top_p"], CHAT, REQUEST_TOP_P, Rule::Float),
+    row(&["frequency_penalty"], CHAT, REQUEST_FREQUENCY_PENALTY, Rule::Float),
+    row(&["presence_penalty"], CHAT, REQUEST_PRESENCE_PENALTY, Rule::Float),
+    row(&["top_k"], LLM, REQUEST_TOP_K, Rule::IntFrom(0)),
+    row(&["max_tokens", "max_completion_tokens"], LLM, REQUEST_MAX_TOKENS, Rule::IntFrom(0)),
+    row(&["seed"], LLM, REQUEST_SEED, Rule::Int),
+    row(&["choices", "n"], LLM, REQUEST_CHOICE_COUNT, Rule::ChoiceCount),
+    row(&["stop"], LLM, REQUEST_STOP_SEQUENCES, Rule::Texts),
+    row(&["stream", "streaming"], LLM, REQUEST_STREAM, Rule::OnlyTrue),
+    row(&["reasoning_effort"], LLM, REQUEST_REASONING_LEVEL, Rule::Text),
+    row(&["output_type"], Kinds::of(&[Llm, Tts]), OUTPUT_TYPE, Rule::Text),
+    row(
+        &["ttft", "ttfb", "metrics.ttfb", "gen_ai.server.time_to_first_token"],
+        CHAT,
+        RESPONSE_TIME_TO_FIRST_CHUNK,
+        Rule::Amount,
+    ),
+    row(&["ttft_ms", "ttfb_ms"], CHAT, RESPONSE_TIME_TO_FIRST_CHUNK, Rule::Millis),
+    row(
+        &["ttft", "ttfb", "metrics.ttfb", "gen_ai.server.time_to_first_token", "gen_ai.response.time_to_first_chunk"],
+        SPEECH,
+        TIME_TO_FIRST_BYTE,
+        Rule::Amount,
+    ),
+    row(&["ttft_ms", "ttfb_ms"], SPEECH, TIME_TO_FIRST_BYTE, Rule::Millis),
+    row(&["tool", "tool_name"], TOOL, TOOL_NAME, Rule::Text),
+    row(&["tool_type"], TOOL, TOOL_TYPE, Rule::Text),
+    row(&["call_id"], TOOL, TOOL_CALL_ID, Rule::Text),
+    row(&["description"], TOOL, TOOL_DESCRIPTION, Rule::Text),
+    row(&["step", "name"], STEP, STEP_NAME, Rule::Text),
+    row(&["sequence"], STEP, STEP_SEQUENCE, Rule::IntFrom(0)),
+    row(&["workflow_id"], Kinds::of(&[Workflow]), WORKFLOW_ID, Rule::Text),
+    row(&["partition"], Kinds::of(&[Workflow]), WORKFLOW_PARTITION, Rule::Text),
+    row(&["data_source"], Kinds::of(&[Retrieval]), DATA_SOURCE_ID, Rule::Text),
+    row(&["top_k"], Kinds::of(&[Retrieval]), RETRIEVAL_TOP_K, Rule::IntFrom(0)),
+    row(&["server", "host"], CLIENT, SERVER_ADDRESS, Rule::Text),
+    row(&["port"], CLIENT, SERVER_PORT, Rule::Port),
+    row(&["prompt_name"], LLM, PROMPT_NAME, Rule::Text),
+    row(&["prompt_version"], LLM, PROMPT_VERSION, Rule::Text),
+    row(&["voice", "voice_id"], Kinds::of(&[Tts, Realtime]), VOICE_NAME, Rule::Text),
+    row(&["language"], SPEECH, LANGUAGE, Rule::Text),
+    row(&["confidence"], STT, TRANSCRIPT_CONFIDENCE, Rule::Fraction),
+    row(&["is_final"], STT, TRANSCRIPT_FINAL, Rule::Bool),
+    row(&["vad"], STT, VAD, Rule::Bool),
+    row(&["audio_seconds"], Kinds::of(&[Stt, Tts, Realtime]), AUDIO_DURATION, Rule::Amount),
+    row(&["audio_ms"], Kinds::of(&[Stt, Tts, Realtime]), AUDIO_DURATION, Rule::Millis),
+    row(&["characters"], TTS, CHARACTERS, Rule::IntFrom(0)),
+    row(&["number"], Kinds::of(&[Turn]), TURN_NUMBER, Rule::IntFrom(1)),
+    row(&["turn_number"], ANY, TURN_NUMBER, Rule::IntFrom(1)),
+    row(&["interrupted"], SPOKEN, INTERRUPTED, Rule::Bool),
+    row(&["interruption_source"], SPOKEN, INTERRUPTION_SOURCE, Rule::Text),
+    row(&["end_reason"], Kinds::of(&[Turn, Conversation]), END_REASON, Rule::EndReason),
+    row(&["playout_ms"], SPOKEN, PLAYOUT_POSITION, Rule::Millis),
+    row(&["request_id"], CLIENT, REQUEST_ID, Rule::Text),
+    row(&["attempt"], CLIENT, ATTEMPT, Rule::IntFrom(1)),
+    row(&["cost", "cost_usd"], CLIENT, COST, Rule::Amount),
+];
+
+/// What the field of this name means on a span of this kind, or on one that is not ours.
+pub(crate) fn meaning(kind: Option<Kind>, field: &'static str) -> Meaning {
+    if let Some(control) = control(kind, field) {
+        return Meaning::Control(control);
+    }
+    if is_content(field) {
+        return Meaning::Content(measure(kind, field));
+    }
+    let Some(kind) = kind else { return Meaning::Own };
+    ROWS.iter()
+        .find(|row| row.on.contains(kind) && row.fields.contains(&field))
+        .or_else(|| ROWS.iter().find(|row| row.key == field))
+        .map_or(Meaning::Own, |row| Meaning::Attribute { key: row.key, rule: row.rule })
+}
+
+fn control(kind: Option<Kind>, field: &str) -> Option<Control> {
+    let may_have_remote_parent = matches!(kind, Some(Conversation | Turn | Workflow));
+    Some(match field {
+        "error" => Control::Error,
+        "error_type" | ERROR_TYPE => Control::ErrorType,
+        "otel.name" => Control::Name,
+        "otel.kind" => Control::SpanKind,
+        "otel.status_code" => Control::StatusCode,
+        "otel.status_description" => Control::StatusDescription,
+        "started_ms_ago" if kind.is_some() => Control::StartedAgo,
+        "traceparent" if may_have_remote_parent => Control::TraceParent,
+        "tracestate" if may_have_remote_parent => Control::TraceState,
+        _ => return None,
+    })
+}
+
+fn measure(kind: Option<Kind>, field: &str) -> Measure {
+    match (kind, field) {
+        (Some(Tts), "text") => Measure::Characters,
+        (Some(Llm), "tools") => Measure::Tools,
+        _ => Measure::Nothing,
+    }
+}
+
+/// The operation that a span is, unless its fields name another: `gen_ai.operation.name`.
+pub(crate) fn operation(kind: Kind, span_name: &str) -> Option<&'static str> {
+    match kind {
+        Conversation | Step => None,
+        Turn | Agent => Some("invoke_agent"),
+        Stt => Some("speech_to_text"),
+        Llm => Some(match span_name {
+            "generate_content" => "generate_content",
+            "text_completion" => "text_completion",
+            _ => "chat",
+        }),
+        Tts => Some("text_to_speech"),
+        Tool => Some("execute_tool"),
+        Workflow => Some("invoke_workflow"),
+        Embeddings => Some("embeddings"),
+        Retrieval => Some("retrieval"),
+        Realtime => Some("generate_content"),
+    }
+}
+
+/// The exported span's kind, in OpenTelemetry's sense.
+pub(crate) fn span_kind(kind: Kind) -> SpanKind {
+    if CLIENT.contains(kind) { SpanKind::Client } else { SpanKind::Internal }
+}
+
+/// The attribute that follows the operation in the exported name.
+pub(crate) fn subject(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Conversation | Turn => None,
+        Stt | Llm | Tts | Embeddings | Realtime => Some(REQUEST_MODEL),
+        Tool => Some(TOOL_NAME),
+        Agent => Some(AGENT_NAME),
+        Workflow => Some(WORKFLOW_NAME),
+        Step => Some(STEP_NAME),
+        Retrieval => Some(DATA_SOURCE_ID),
+    }
+}
+
+/// The exported name: the operation and what it works on, the operation alone, or the kind's own name.
+pub(crate) fn name(kind: Kind, operation: Option<&str>, subject: Option<&str>) -> Cow<'static, str> {
+    let own = match kind {
+        Conversation => return "conversation".into(),
+        Turn => return "turn".into(),
+        Step => "step",
+        Stt | Llm | Tts | Tool | Agent | Workflow | Embeddings | Retrieval | Realtime => "",
+    };
+    let operation = operation.unwrap_or(own);
+    match subject {
+        Some(subject) => [operation, " ", subject].concat().into(),
+        None => operation.to_owned().into(),
+    }
+}
+
+/// An attribute that a kind has when nobody said otherwise.
+pub(crate) fn default_attribute(kind: Kind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        Tts | Realtime => Some((OUTPUT_TYPE, "speech")),
+        Tool => Some((TOOL_TYPE, "function")),
+        Conversation | Turn | Stt | Llm | Agent | Workflow | Step | Embeddings | Retrieval => None,
+    }
+}
+
+/// The attribute that the first token or byte sets, for the kinds that have one.
+pub(crate) fn time_to_first_chunk(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Llm | Realtime => Some(RESPONSE_TIME_TO_FIRST_CHUNK),
+        Stt | Tts => Some(TIME_TO_FIRST_BYTE),
+        Conversation | Turn | Tool | Agent | Workflow | Step | Embeddings | Retrieval => None,
+    }
+}
+
+/// Whether an `interrupted` event marks a span of this kind.
+pub(crate) fn can_be_interrupted(kind: Kind) -> bool {
+    matches!(kind, Turn | Tts | Llm | Realtime)
+}

@@ -1,0 +1,85 @@
+//! Which spans are open?
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry::Context;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use crate::clock::Anchor;
+use crate::conversation::Inherited;
+use crate::failure::Failure;
+use crate::fields::{Fields, Plan};
+use crate::kind::Kind;
+
+/// An exported span between its opening and its close.
+#[derive(Debug)]
+pub(crate) struct OpenSpan {
+    /// What it is; `None` for a span that is not ours and exported all the same.
+    pub(crate) kind: Option<Kind>,
+    /// The name that `tracing` knows it by.
+    pub(crate) span_name: &'static str,
+    pub(crate) plan: Arc<Plan>,
+    /// Holds the OpenTelemetry span; attached while the span is entered.
+    pub(crate) context: Context,
+    /// The exported span that it hangs on.
+    pub(crate) parent: Option<u64>,
+    pub(crate) fields: Fields,
+    /// What the spans below take over.
+    pub(crate) inherited: Inherited,
+    pub(crate) anchor: Anchor,
+    pub(crate) started: Instant,
+    pub(crate) first_chunk: Option<Duration>,
+    /// What the first `ERROR` event in it said.
+    pub(crate) failure: Option<Failure>,
+    /// How many turns it had so far, if it is a conversation.
+    pub(crate) turns: i64,
+}
+
+/// The open spans of one layer, by the id that `tracing` gave them.
+///
+/// Not in the registry's extensions: another layer of ours on the same registry has spans of its own, and a table is
+/// found without a look into the registry for each span that is not ours.
+#[derive(Debug)]
+pub(crate) struct OpenSpans {
+    shards: Box<[Mutex<FxHashMap<u64, OpenSpan>>]>,
+}
+
+/// As many as keep threads apart; a power of two.
+const SHARDS: u64 = 64;
+
+impl OpenSpans {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+
+    pub(crate) fn insert(&self, id: u64, span: OpenSpan) {
+        self.shard(id).and_then(|shard| shard.lock().insert(id, span));
+    }
+
+    pub(crate) fn remove(&self, id: u64) -> Option<OpenSpan> {
+        self.shard(id)?.lock().remove(&id)
+    }
+
+    /// Looks at an open span, or changes it. Nothing may be called out to meanwhile: its shard is locked.
+    pub(crate) fn with<R>(&self, id: u64, look: impl FnOnce(&mut OpenSpan) -> R) -> Option<R> {
+        self.shard(id)?.lock().get_mut(&id).map(look)
+    }
+
+    /// All open spans, children before the spans they hang on.
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        let mut spans: Vec<(Instant, u64)> = Vec::new();
+        for shard in &self.shards {
+            spans.extend(shard.lock().iter().map(|(id, span)| (span.started, *id)));
+        }
+        spans.sort_unstable_by(|one, other| other.cmp(one));
+        spans.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn shard(&self, id: u64) -> Option<&Mutex<FxHashMap<u64, OpenSpan>>> {
+        // The registry counts ids up from small numbers: the multiplication spreads them.
+        let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARDS.trailing_zeros());
+        self.shards.get(usize::try_from(spread).ok()?)
+    }
+}

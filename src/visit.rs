@@ -1,0 +1,54 @@
+//! How do `tracing`'s values reach us?
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use tracing_core::field::{Field, Visit};
+
+use crate::value::Raw;
+
+/// Hands every value of a span or an event to `take`, in its own type. The program's `Debug` and `Display` code runs in
+/// here, so nothing of ours may be locked meanwhile.
+pub(crate) fn visitor<F: FnMut(&Field, Raw<'_>)>(take: F) -> impl Visit {
+    Visitor(take)
+}
+
+struct Visitor<F>(F);
+
+impl<F: FnMut(&Field, Raw<'_>)> Visit for Visitor<F> {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0(field, Raw::Bool(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0(field, Raw::Int(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0(field, i64::try_from(value).map_or_else(|_| Raw::Huge(value.to_string()), Raw::Int));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.0(field, i64::try_from(value).map_or_else(|_| Raw::Huge(value.to_string()), Raw::Int));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.0(field, i64::try_from(value).map_or_else(|_| Raw::Huge(value.to_string()), Raw::Int));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0(field, Raw::Float(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0(field, Raw::Text(value.into()));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.0(field, Raw::Text(value.to_string().into()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0(field, Raw::Text(format!("{value:?}").into()));
+    }
+}
