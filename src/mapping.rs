@@ -12,7 +12,7 @@ use crate::kind::Kind::{
     Agent, Conversation, Embeddings, Llm, Realtime, Retrieval, Step, Stt, Tool, Tts, Turn, Workflow,
 };
 use crate::kind::{Kind, Kinds};
-#[expect(clippy::wildcard_imports, reason = "the table names nearly every attribute that there is")]
+#[allow(clippy::wildcard_imports, reason = "the table names nearly every attribute that there is")]
 use crate::semconv::*;
 use crate::value::Rule;
 
