@@ -1,0 +1,312 @@
+//! Nothing of ours hurts the program: odd compositions, other people's panics, hostile values.
+#![cfg(test)]
+
+mod support;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use expect_test::expect;
+use opentelemetry::trace::{Link, SpanKind, TraceId, TraceState, TracerProvider};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    InMemorySpanExporter, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, Span, SpanData,
+    SpanProcessor,
+};
+use proptest::prelude::*;
+use support::{Backend, exported};
+use tracing::field::Empty;
+use tracing::{Subscriber, info, info_span};
+use tracing_genai::{GenAi, GenAiLayer};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::Layer;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
+
+fn a_turn() {
+    let _turn = info_span!("turn").entered();
+    let llm = info_span!("llm", output_tokens = Empty).entered();
+    info!("first_token");
+    llm.record("output_tokens", 3);
+}
+
+fn under<S>(subscriber: S, program: impl FnOnce())
+where
+    S: Subscriber + Send + Sync,
+{
+    tracing::subscriber::with_default(subscriber, program);
+}
+
+fn boxed<S>(layer: impl Layer<S> + Send + Sync) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    Box::new(layer)
+}
+
+#[test]
+fn the_layer_works_in_every_wrapping() {
+    type Program = Box<dyn Fn(GenAiLayer<opentelemetry_sdk::trace::SdkTracer>)>;
+    let wrappings: Vec<(&str, Program)> = vec![
+        ("alone", Box::new(|layer| under(tracing_subscriber::registry().with(layer), a_turn))),
+        ("Option", Box::new(|layer| under(tracing_subscriber::registry().with(Some(layer)), a_turn))),
+        ("Box", Box::new(|layer| under(tracing_subscriber::registry().with(boxed(layer)), a_turn))),
+        ("Vec", Box::new(|layer| under(tracing_subscriber::registry().with(vec![boxed(layer)]), a_turn))),
+        (
+            "filtered",
+            Box::new(|layer| under(tracing_subscriber::registry().with(layer.with_filter(LevelFilter::INFO)), a_turn)),
+        ),
+        ("reload", Box::new(|layer| under(tracing_subscriber::registry().with(reload::Layer::new(layer).0), a_turn))),
+        (
+            "behind others",
+            Box::new(|layer| {
+                let (before, after) = (
+                    tracing_subscriber::fmt::layer().with_writer(std::io::sink),
+                    tracing_subscriber::fmt::layer().with_writer(std::io::sink),
+                );
+                under(tracing_subscriber::registry().with(before).with(layer).with(after), a_turn);
+            }),
+        ),
+    ];
+    for (wrapping, program) in wrappings {
+        let backend = Backend::default();
+        program(GenAi::new().layer(backend.tracer()));
+        let exported = backend.exported();
+        assert_eq!(exported.to_string(), "turn\n  chat\n", "{wrapping}");
+        assert_eq!(exported.attribute("chat", "gen_ai.usage.output_tokens"), Some(Value::I64(3)), "{wrapping}");
+        assert!(exported.attribute("chat", "gen_ai.response.time_to_first_chunk").is_some(), "{wrapping}");
+    }
+    under(tracing_subscriber::registry().with(None::<GenAiLayer<opentelemetry_sdk::trace::SdkTracer>>), a_turn);
+}
+
+#[test]
+fn two_of_ours_export_the_same_to_two_backends() {
+    let (one, other) = (Backend::default(), Backend::default());
+    let genai = GenAi::new();
+    let subscriber =
+        tracing_subscriber::registry().with(genai.layer(one.tracer())).with(tracing_genai::layer(other.tracer()));
+    under(subscriber, a_turn);
+    assert_eq!(one.exported().to_string(), "turn\n  chat\n");
+    assert_eq!(other.exported().to_string(), "turn\n  chat\n");
+    assert_eq!(genai.handle().stats().spans_closed, 2, "each counts its own");
+}
+
+#[test]
+fn a_span_that_a_filter_hides_is_skipped() {
+    let backend = Backend::default();
+    let layer = tracing_genai::layer(backend.tracer()).with_filter(LevelFilter::INFO);
+    let all = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+    under(tracing_subscriber::registry().with(all).with(layer), || {
+        let _turn = info_span!("turn").entered();
+        let hidden = tracing::debug_span!("agent").entered();
+        info_span!("llm").in_scope(|| ());
+        drop(info_span!(parent: &*hidden, "tts"));
+    });
+    expect![[r#"
+        turn
+          chat
+          text_to_speech
+    "#]]
+    .assert_eq(&backend.exported().to_string());
+}
+
+/// What a sampler was shown at the start of a span.
+#[derive(Debug, Clone, Default)]
+struct Watching(Arc<Mutex<Vec<String>>>);
+
+impl ShouldSample for Watching {
+    fn should_sample(
+        &self,
+        _: Option<&Context>,
+        _: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        let attributes: Vec<_> =
+            attributes.iter().map(|attribute| format!(" {}={}", attribute.key, attribute.value)).collect();
+        self.0.lock().unwrap().push(format!("{name} {kind:?}{}", attributes.concat()));
+        let decision = if name == "conversation" { SamplingDecision::Drop } else { SamplingDecision::RecordAndSample };
+        SamplingResult { decision, attributes: Vec::new(), trace_state: TraceState::default() }
+    }
+}
+
+#[test]
+fn a_sampler_sees_what_is_known_when_a_span_opens() {
+    let sampler = Watching::default();
+    let exporter = InMemorySpanExporter::default();
+    let provider =
+        SdkTracerProvider::builder().with_sampler(sampler.clone()).with_simple_exporter(exporter.clone()).build();
+    under(tracing_subscriber::registry().with(tracing_genai::layer(provider.tracer("test"))), || {
+        let _conversation =
+            info_span!("conversation", conversation_id = "c-1", session_id = "s-1", user_id = "u-1", agent = "host")
+                .entered();
+        let llm =
+            info_span!("llm", provider = "openai", model = "gpt-4o", server = "api", port = 443, temperature = 0.5);
+        llm.in_scope(|| drop(info_span!("tool", tool = "clock", call_id = "call_1")));
+    });
+    expect![[r#"
+        conversation Internal gen_ai.conversation.id=c-1 session.id=s-1 user.id=u-1 gen_ai.agent.name=host
+        chat gpt-4o Client gen_ai.provider.name=openai gen_ai.request.model=gpt-4o server.address=api server.port=443 gen_ai.conversation.id=c-1 session.id=s-1 user.id=u-1 gen_ai.agent.name=host gen_ai.operation.name=chat
+        execute_tool clock Internal gen_ai.tool.name=clock gen_ai.conversation.id=c-1 session.id=s-1 user.id=u-1 gen_ai.agent.name=host gen_ai.operation.name=execute_tool"#]]
+    .assert_eq(&sampler.0.lock().unwrap().join("\n"));
+    assert_eq!(exporter.get_finished_spans().unwrap().len(), 2, "what the sampler drops is not exported");
+}
+
+/// A span processor that does what one must not, when a span starts and when it ends.
+#[derive(Debug)]
+struct Rude {
+    on_start: fn(),
+    on_end: fn(),
+}
+
+impl SpanProcessor for Rude {
+    fn on_start(&self, _: &mut Span, _: &Context) {
+        (self.on_start)();
+    }
+
+    fn on_end(&self, _: SpanData) {
+        (self.on_end)();
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_processor_that_traces_is_not_traced() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(Rude { on_start: a_turn, on_end: a_turn })
+        .with_simple_exporter(exporter.clone())
+        .build();
+    under(tracing_subscriber::registry().with(tracing_genai::layer(provider.tracer("test"))), || {
+        a_turn();
+        a_turn();
+    });
+    assert_eq!(exporter.get_finished_spans().unwrap().len(), 4);
+}
+
+#[test]
+fn a_processor_that_panics_is_counted_and_not_seen_by_the_program() {
+    for (rude, opened) in [
+        (Rude { on_start: || panic!("rude"), on_end: || () }, 0),
+        (Rude { on_start: || (), on_end: || panic!("rude") }, 2),
+    ] {
+        let provider = SdkTracerProvider::builder().with_span_processor(rude).build();
+        let genai = GenAi::new();
+        under(tracing_subscriber::registry().with(genai.layer(provider.tracer("test"))), a_turn);
+        let stats = genai.handle().stats();
+        assert_eq!(stats.panics_caught, 2, "one a span");
+        assert_eq!((stats.spans_opened, stats.spans_closed), (opened, opened));
+    }
+}
+
+/// A value whose `Debug` does what one must not.
+struct Hostile(fn());
+
+impl fmt::Debug for Hostile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)();
+        f.write_str("hostile")
+    }
+}
+
+#[test]
+fn a_value_that_panics_traces_or_logs_hurts_nobody_else() {
+    let exported = exported(|| {
+        let llm = info_span!("llm", note = Empty);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            llm.record("note", tracing::field::debug(Hostile(|| panic!("its own"))));
+        }));
+        assert!(panicked.is_err(), "the program sees its own panic");
+        llm.in_scope(|| {
+            let trace = Hostile(|| {
+                info!("first_token");
+                tracing::Span::current().record("note", "from inside");
+                drop(info_span!("tool"));
+            });
+            info_span!("tts", note = ?trace).record("note", tracing::field::debug(&trace));
+            info!(note = ?trace, "told");
+        });
+    });
+    assert_eq!(exported.attribute("text_to_speech", "note"), Some("hostile".into()));
+    assert!(exported.spans.iter().any(|span| span.name == "execute_tool"), "what `record` runs into is traced as ever");
+}
+
+#[test]
+fn a_panic_in_the_program_leaves_its_spans_whole() {
+    let exported = exported(|| {
+        let panicked = catch_unwind(|| {
+            let _turn = info_span!("turn").entered();
+            let _llm = info_span!("llm").entered();
+            panic!("its own");
+        });
+        assert!(panicked.is_err());
+        info_span!("turn", otel.name = "next").in_scope(|| ());
+    });
+    expect![[r#"
+        turn
+          chat
+        next
+    "#]]
+    .assert_eq(&exported.to_string());
+}
+
+#[test]
+fn times_are_of_this_world() {
+    let before = SystemTime::now();
+    let exported = exported(a_turn);
+    let after = SystemTime::now();
+    for span in &exported.spans {
+        assert!(before <= span.start_time && span.start_time <= span.end_time);
+        assert!(span.end_time <= after + Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_thousand_unknown_fields_are_cut_by_the_sdk_and_known_ones_are_still_typed() {
+    let exported = exported(|| drop(info_span!("llm", input_tokens = 7, note = "x".repeat(10_000_000).as_str())));
+    assert_eq!(exported.attribute("chat", "gen_ai.usage.input_tokens"), Some(Value::I64(7)));
+}
+
+proptest! {
+    #[test]
+    fn any_value_is_typed_or_refused(text in any::<String>(), number in any::<f64>(), whole in any::<i128>(), wide in any::<u64>()) {
+        let exported = exported(|| {
+            let llm = info_span!(
+                "llm", model = Empty, input_tokens = Empty, temperature = Empty, stop = Empty, port = Empty, error = Empty,
+                otel.kind = Empty, otel.status_code = Empty, otel.name = Empty, started_ms_ago = number, own = Empty
+            );
+            for field in ["model", "input_tokens", "temperature", "stop", "port", "error", "otel.kind", "otel.status_code", "own"] {
+                llm.record(field, text.as_str());
+                llm.record(field, number);
+                llm.record(field, whole);
+                llm.record(field, wide);
+            }
+            drop(info_span!("conversation", traceparent = text.as_str(), tracestate = text.as_str()));
+        });
+        for span in &exported.spans {
+            for (key, value) in support::attributes(span) {
+                match key.as_str() {
+                    "gen_ai.usage.input_tokens" => prop_assert!(matches!(value, Value::I64(0..))),
+                    "server.port" => prop_assert!(matches!(value, Value::I64(1..=65_535))),
+                    "gen_ai.request.temperature" => prop_assert!(matches!(value, Value::F64(number) if number.is_finite())),
+                    "gen_ai.request.stop_sequences" => prop_assert!(matches!(value, Value::Array(_))),
+                    "gen_ai.request.model" | "error.type" => prop_assert!(matches!(value, Value::String(_))),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
