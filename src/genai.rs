@@ -1,25 +1,15 @@
 //! What can a user choose?
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::Tracer;
-use parking_lot::{Mutex, RwLock};
-use rustc_hash::FxHashMap;
-use tracing_core::Metadata;
-use tracing_core::callsite::Identifier;
 use tracing_subscriber::filter::Targets;
 
-use crate::console;
-use crate::conversation::take_over;
-use crate::fields::Plan;
+use crate::core::{Core, Options, Shared};
 use crate::kind::Kind;
 use crate::layer::GenAiLayer;
-use crate::open::{OpenSpan, OpenSpans};
-use crate::span;
-use crate::stats::{Counters, Stats};
+use crate::stats::Stats;
 
 /// The options of the layer, and where it comes from.
 ///
@@ -43,14 +33,6 @@ use crate::stats::{Counters, Stats};
 pub struct GenAi {
     options: Options,
     shared: Arc<Shared>,
-}
-
-#[derive(Debug, Clone)]
-struct Options {
-    names: HashMap<String, Option<Kind>>,
-    targets: Option<Targets>,
-    other_spans: bool,
-    error_text: bool,
 }
 
 impl GenAi {
@@ -121,17 +103,7 @@ impl GenAi {
         T: Tracer,
         T::Span: Send + Sync + 'static,
     {
-        let core = Arc::new(Core {
-            options: self.options.clone(),
-            shared: Arc::clone(&self.shared),
-            open: OpenSpans::new(),
-            plans: RwLock::default(),
-        });
-        let mut cores = self.shared.cores.lock();
-        cores.retain(|core| core.strong_count() > 0);
-        cores.push(Arc::downgrade(&core));
-        drop(cores);
-        GenAiLayer::new(core, tracer)
+        GenAiLayer::new(Core::new(self.options.clone(), &self.shared), tracer)
     }
 }
 
@@ -145,7 +117,7 @@ impl Handle {
     /// What was counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.counters.stats()
+        self.shared.stats()
     }
 
     /// Ends every open span, each marked `voice.incomplete=true`, children first. The tracer provider is not flushed:
@@ -153,10 +125,10 @@ impl Handle {
     ///
     /// A span processor that blocks can't hold this up for longer than `timeout` and one span; what is open then stays
     /// open, and the [`Stats`] that come back say how much that is.
+    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn shutdown(&self, timeout: Duration) -> Stats {
         let deadline = Instant::now().checked_add(timeout);
-        let cores: Vec<_> = self.shared.cores.lock().iter().filter_map(Weak::upgrade).collect();
-        for core in cores {
+        for core in self.shared.cores() {
             for id in core.open.ids() {
                 if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                     return self.stats();
@@ -165,94 +137,5 @@ impl Handle {
             }
         }
         self.stats()
-    }
-}
-
-/// What the layers of one [`GenAi`] have in common.
-#[derive(Debug, Default)]
-struct Shared {
-    counters: Counters,
-    cores: Mutex<Vec<Weak<Core>>>,
-}
-
-/// One layer, without its tracer.
-pub(crate) struct Core {
-    options: Options,
-    shared: Arc<Shared>,
-    pub(crate) open: OpenSpans,
-    plans: RwLock<FxHashMap<Identifier, Arc<Plan>>>,
-}
-
-impl Core {
-    /// What a span of this callsite is.
-    pub(crate) fn kind(&self, metadata: &Metadata<'_>) -> Option<Kind> {
-        let name = metadata.name();
-        let kind = match self.options.names.get(name) {
-            Some(chosen) => *chosen,
-            None => Kind::of(name),
-        }?;
-        let in_targets = |targets: &Targets| targets.would_enable(metadata.target(), metadata.level());
-        self.options.targets.as_ref().is_none_or(in_targets).then_some(kind)
-    }
-
-    /// Whether spans that are not recognized are exported.
-    pub(crate) fn other_spans(&self) -> bool {
-        self.options.other_spans
-    }
-
-    /// Whether error texts are exported.
-    pub(crate) fn error_text(&self) -> bool {
-        self.options.error_text
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.shared.counters
-    }
-
-    /// What the fields of this callsite mean: worked out at its first span, and the same from then on.
-    pub(crate) fn plan(&self, metadata: &'static Metadata<'static>, kind: Option<Kind>) -> Arc<Plan> {
-        let callsite = metadata.callsite();
-        if let Some(plan) = self.plans.read().get(&callsite) {
-            return Arc::clone(plan);
-        }
-        console::warn_if_missing();
-        let names = metadata.fields().iter().map(|field| field.name());
-        let plan = Arc::new(Plan::new(kind, names));
-        Arc::clone(self.plans.write().entry(callsite).or_insert(plan))
-    }
-
-    /// Ends an open span; nothing, if this layer has none of this id.
-    pub(crate) fn end(&self, id: u64, incomplete: bool) {
-        let at = Instant::now();
-        // Taken out first: ending a span runs span processors, which may trace.
-        let Some(mut open) = self.open.remove(id) else { return };
-        self.inherit_late(&mut open);
-        span::end(self.counters(), open, at, self.error_text(), incomplete);
-    }
-
-    /// What an ancestor was told after the span had opened is the span's too.
-    fn inherit_late(&self, open: &mut OpenSpan) {
-        let mut above = open.parent;
-        while let Some(id) = above {
-            let found = self.open.with(id, |ancestor| (ancestor.inherited.clone(), ancestor.parent));
-            let Some((inherited, parent)) = found else { return };
-            take_over(&mut open.fields, &inherited);
-            above = parent;
-        }
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { names: HashMap::new(), targets: None, other_spans: false, error_text: true }
-    }
-}
-
-impl fmt::Debug for Core {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("options", &self.options)
-            .field("counters", self.counters())
-            .finish_non_exhaustive()
     }
 }

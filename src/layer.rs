@@ -17,9 +17,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Anchor;
 use crate::conversation::{Inherited, passed_on, take_over};
+use crate::core::Core;
 use crate::event::{Moment, Said};
 use crate::fields::Fields;
-use crate::genai::Core;
 use crate::kind::Kind;
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET, INTERRUPTED, TURN_NUMBER};
@@ -63,7 +63,7 @@ where
     fn on_new_span(&self, attrs: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let metadata = attrs.metadata();
         let kind = self.core.kind(metadata);
-        if (kind.is_none() && !self.core.other_spans()) || span::is_calling_out() {
+        if (kind.is_none() && !self.core.options.other_spans) || span::is_calling_out() {
             return;
         }
         let now = Anchor::now();
@@ -261,7 +261,7 @@ impl<T> GenAiLayer<T> {
 
     fn attach(&self, id: u64, event: &Event<'_>, said: Said, at: Instant) {
         let metadata = event.metadata();
-        let error_text = self.core.error_text();
+        let error_text = self.core.options.error_text;
         let failure = (*metadata.level() == Level::ERROR).then(|| said.failure.of_event(said.message.as_deref()));
         let found = self.core.open.with(id, |open| {
             if open.failure.is_none() {

@@ -44,6 +44,7 @@ mod clock;
 mod console;
 mod content;
 mod conversation;
+mod core;
 mod event;
 mod failure;
 mod fields;
@@ -77,3 +78,8 @@ where
 {
     GenAi::from_env().layer(tracer)
 }
+
+/// The README's programs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

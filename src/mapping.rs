@@ -312,3 +312,134 @@ pub(crate) fn time_to_first_chunk(kind: Kind) -> Option<&'static str> {
 pub(crate) fn can_be_interrupted(kind: Kind) -> bool {
     matches!(kind, Turn | Tts | Llm | Realtime)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, Meaning, Measure, ROWS, Row, meaning, name, operation, span_kind, subject};
+    use crate::content::is_content;
+    use crate::kind::{Kind, Kinds};
+    use crate::semconv::{REQUEST_MODEL, REQUEST_TOP_K, RETRIEVAL_TOP_K};
+    use crate::value::Rule;
+    use opentelemetry::trace::SpanKind;
+
+    const README: &str = include_str!("../README.md");
+
+    const KINDS: [(Kind, &str); 12] = [
+        (Kind::Conversation, "conversation"),
+        (Kind::Turn, "turn"),
+        (Kind::Stt, "stt"),
+        (Kind::Llm, "llm"),
+        (Kind::Tts, "tts"),
+        (Kind::Tool, "tool"),
+        (Kind::Agent, "agent"),
+        (Kind::Workflow, "workflow"),
+        (Kind::Step, "step"),
+        (Kind::Embeddings, "embeddings"),
+        (Kind::Retrieval, "retrieval"),
+        (Kind::Realtime, "realtime"),
+    ];
+
+    /// The lines of the README's table that begins with this line, without their head.
+    fn table(head: &str) -> Vec<&'static str> {
+        let lines = README.lines().skip_while(|line| *line != head).skip(2);
+        lines.take_while(|line| line.starts_with('|')).collect()
+    }
+
+    fn names(cell: &str) -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn quoted(names: &[&str]) -> String {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn on(kinds: Kinds) -> String {
+        if kinds == Kinds::ANY {
+            return "any".to_owned();
+        }
+        KINDS.iter().filter(|(kind, _)| kinds.contains(*kind)).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+    }
+
+    fn value(row: &Row) -> &'static str {
+        match row.rule {
+            Rule::Text => "string",
+            Rule::Lowercase => "string, in lower case",
+            Rule::Provider => "string, in lower case, aliases as below",
+            Rule::EndReason => "`completed`, `interrupted`, `session_closed` or `error`",
+            Rule::Texts => "string[]; one string is wrapped, a JSON array is taken apart",
+            Rule::Int => "int",
+            Rule::IntFrom(0) => "int, not negative",
+            Rule::IntFrom(_) => "int, from 1",
+            Rule::ChoiceCount => "int, only when it is not 1",
+            Rule::Port => "int, 1 to 65535",
+            Rule::Float => "double",
+            Rule::Fraction => "double, 0 to 1",
+            Rule::Amount if row.key == super::COST => "double, US dollars",
+            Rule::Amount => "double, seconds",
+            Rule::Millis => "double, seconds; the field is in milliseconds",
+            Rule::Bool => "bool",
+            Rule::OnlyTrue => "bool, only when it is true",
+        }
+    }
+
+    #[test]
+    fn the_readme_has_the_field_table() {
+        let expected: Vec<_> = ROWS
+            .iter()
+            .map(|row| format!("| {} | {} | `{}` | {} |", quoted(row.fields), on(row.on), row.key, value(row)))
+            .collect();
+        let found = table("| field (aliases) | on | attribute | value |");
+        assert_eq!(found, expected, "the table should be:\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn the_readme_has_the_span_table() {
+        let rows = table("| kind | recognized names | exported name | span kind | `gen_ai.operation.name` |");
+        assert_eq!(rows.len(), KINDS.len());
+        for (row, (kind, kind_name)) in rows.into_iter().zip(KINDS) {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            assert_eq!(cells[1], kind_name);
+            let span_names: Vec<_> = names(cells[2]).iter().map(|name| name.replace('*', "x")).collect();
+            for span_name in &span_names {
+                assert_eq!(Kind::of(span_name), Some(kind), "{span_name}");
+            }
+            let operation = operation(kind, &span_names[0]);
+            assert_eq!(names(cells[5]).first().map(String::as_str), operation, "{row}");
+            let subject = subject(kind).map(|_| cells[3].split_once('{').unwrap().1.trim_end_matches("}`"));
+            let exported = name(kind, operation, subject.map(|subject| format!("{{{subject}}}")).as_deref());
+            assert_eq!(cells[3], format!("`{exported}`"));
+            let client = cells[4] == "CLIENT";
+            assert_eq!(span_kind(kind), if client { SpanKind::Client } else { SpanKind::Internal }, "{row}");
+        }
+    }
+
+    #[test]
+    fn the_readme_names_all_content() {
+        let fields =
+            table("| field | what it holds |").into_iter().flat_map(|row| names(row.split('|').nth(1).unwrap()));
+        for field in fields {
+            assert!(is_content(&field), "{field}");
+            for kind in KINDS.map(|(kind, _)| Some(kind)).into_iter().chain([None]) {
+                assert!(matches!(meaning(kind, field.clone().leak()), Meaning::Content(_)), "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_means_what_its_kind_says() {
+        let attribute = |kind, field| match meaning(Some(kind), field) {
+            Meaning::Attribute { key, .. } => key,
+            other => panic!("{field} is {other:?}"),
+        };
+        assert_eq!(attribute(Kind::Llm, "top_k"), REQUEST_TOP_K);
+        assert_eq!(attribute(Kind::Retrieval, "top_k"), RETRIEVAL_TOP_K);
+        assert_eq!(attribute(Kind::Turn, REQUEST_MODEL), REQUEST_MODEL, "spelled out, it is itself on every kind");
+        assert_eq!(meaning(Some(Kind::Turn), "model"), Meaning::Own);
+        assert_eq!(meaning(None, "model"), Meaning::Own);
+        assert_eq!(meaning(Some(Kind::Tts), "text"), Meaning::Content(Measure::Characters));
+        assert_eq!(meaning(Some(Kind::Stt), "text"), Meaning::Content(Measure::Nothing));
+        assert_eq!(meaning(Some(Kind::Turn), "traceparent"), Meaning::Control(Control::TraceParent));
+        assert_eq!(meaning(Some(Kind::Llm), "traceparent"), Meaning::Own);
+        assert_eq!(meaning(None, "error"), Meaning::Control(Control::Error));
+    }
+}

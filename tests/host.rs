@@ -96,6 +96,22 @@ fn two_of_ours_export_the_same_to_two_backends() {
 }
 
 #[test]
+fn an_opentelemetry_layer_beside_ours_exports_its_own() {
+    for ours_first in [true, false] {
+        let (ours, theirs) = (Backend::default(), Backend::default());
+        let layer = || tracing_genai::layer(ours.tracer());
+        let registry = tracing_subscriber::registry();
+        if ours_first {
+            under(registry.with(layer()).with(tracing_opentelemetry::layer().with_tracer(theirs.tracer())), a_turn);
+        } else {
+            under(registry.with(tracing_opentelemetry::layer().with_tracer(theirs.tracer())).with(layer()), a_turn);
+        }
+        assert_eq!(ours.exported().to_string(), "turn\n  chat\n");
+        assert_eq!(theirs.exported().spans.len(), 2);
+    }
+}
+
+#[test]
 fn a_span_that_a_filter_hides_is_skipped() {
     let backend = Backend::default();
     let layer = tracing_genai::layer(backend.tracer()).with_filter(LevelFilter::INFO);

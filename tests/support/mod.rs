@@ -1,6 +1,8 @@
 //! Programs go in, the trees that they export come out.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod console;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -87,23 +89,10 @@ impl Exported {
 
     fn write(&self, f: &mut fmt::Formatter<'_>, parent: SpanId, depth: usize) -> fmt::Result {
         for span in self.spans.iter().filter(|span| span.parent_span_id == parent) {
-            self.line(f, span, depth)?;
+            line(f, span, depth)?;
             self.write(f, span.span_context.span_id(), depth + 1)?;
         }
         Ok(())
-    }
-
-    fn line(&self, f: &mut fmt::Formatter<'_>, span: &SpanData, depth: usize) -> fmt::Result {
-        write!(f, "{:indent$}{}", "", span.name, indent = depth * 2)?;
-        match &span.status {
-            Status::Unset => {}
-            Status::Ok => f.write_str(" [ok]")?,
-            Status::Error { .. } => {
-                let error_type = attributes(span).remove("error.type").map(|value| value.to_string());
-                write!(f, " [error {}]", error_type.unwrap_or_default())?;
-            }
-        }
-        f.write_char('\n')
     }
 
     fn is_orphan(&self, span: &SpanData) -> bool {
@@ -118,11 +107,24 @@ impl fmt::Display for Exported {
         self.write(f, SpanId::INVALID, 0)?;
         for orphan in self.spans.iter().filter(|span| self.is_orphan(span)) {
             f.write_str("? ")?;
-            self.line(f, orphan, 0)?;
+            line(f, orphan, 0)?;
             self.write(f, orphan.span_context.span_id(), 1)?;
         }
         Ok(())
     }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, span: &SpanData, depth: usize) -> fmt::Result {
+    write!(f, "{:indent$}{}", "", span.name, indent = depth * 2)?;
+    match &span.status {
+        Status::Unset => {}
+        Status::Ok => f.write_str(" [ok]")?,
+        Status::Error { .. } => {
+            let error_type = attributes(span).remove("error.type").map(|value| value.to_string());
+            write!(f, " [error {}]", error_type.unwrap_or_default())?;
+        }
+    }
+    f.write_char('\n')
 }
 
 /// A span's attributes; each key must be there once.

@@ -1,0 +1,134 @@
+//! What does one layer know?
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+use tracing_core::Metadata;
+use tracing_core::callsite::Identifier;
+use tracing_subscriber::filter::Targets;
+
+use crate::console;
+use crate::conversation::take_over;
+use crate::fields::Plan;
+use crate::kind::Kind;
+use crate::open::{OpenSpan, OpenSpans};
+use crate::span;
+use crate::stats::{Counters, Stats};
+
+/// What a user chose.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Names that are recognized as something else than by default, or not at all.
+    pub(crate) names: HashMap<String, Option<Kind>>,
+    /// Where spans are recognized; `None` is everywhere.
+    pub(crate) targets: Option<Targets>,
+    /// Whether spans that are not recognized are exported.
+    pub(crate) other_spans: bool,
+    /// Whether error texts are exported.
+    pub(crate) error_text: bool,
+}
+
+/// What the layers of one [`GenAi`] have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    counters: Counters,
+    cores: Mutex<Vec<Weak<Core>>>,
+}
+
+/// One layer, without its tracer.
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    shared: Arc<Shared>,
+    pub(crate) open: OpenSpans,
+    plans: RwLock<FxHashMap<Identifier, Arc<Plan>>>,
+}
+
+impl Shared {
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.stats()
+    }
+
+    /// The layers that are still there.
+    pub(crate) fn cores(&self) -> Vec<Arc<Core>> {
+        self.cores.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Core {
+    /// A layer's core, which counts and is shut down with the others of `shared`.
+    pub(crate) fn new(options: Options, shared: &Arc<Shared>) -> Arc<Self> {
+        let core =
+            Arc::new(Self { options, shared: Arc::clone(shared), open: OpenSpans::new(), plans: RwLock::default() });
+        let mut cores = shared.cores.lock();
+        cores.retain(|core| core.strong_count() > 0);
+        cores.push(Arc::downgrade(&core));
+        drop(cores);
+        core
+    }
+
+    /// What a span of this callsite is.
+    pub(crate) fn kind(&self, metadata: &Metadata<'_>) -> Option<Kind> {
+        let name = metadata.name();
+        let kind = match self.options.names.get(name) {
+            Some(chosen) => *chosen,
+            None => Kind::of(name),
+        }?;
+        let in_targets = |targets: &Targets| targets.would_enable(metadata.target(), metadata.level());
+        self.options.targets.as_ref().is_none_or(in_targets).then_some(kind)
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// What the fields of this callsite mean: worked out at its first span, and the same from then on.
+    pub(crate) fn plan(&self, metadata: &'static Metadata<'static>, kind: Option<Kind>) -> Arc<Plan> {
+        let callsite = metadata.callsite();
+        if let Some(plan) = self.plans.read().get(&callsite) {
+            return Arc::clone(plan);
+        }
+        console::warn_if_missing();
+        let names = metadata.fields().iter().map(|field| field.name());
+        let plan = Arc::new(Plan::new(kind, names));
+        Arc::clone(self.plans.write().entry(callsite).or_insert(plan))
+    }
+
+    /// Ends an open span; nothing, if this layer has none of this id.
+    pub(crate) fn end(&self, id: u64, incomplete: bool) {
+        let at = Instant::now();
+        // Taken out first: ending a span runs span processors, which may trace.
+        let Some(mut open) = self.open.remove(id) else { return };
+        self.inherit_late(&mut open);
+        span::end(self.counters(), open, at, self.options.error_text, incomplete);
+    }
+
+    /// What an ancestor was told after the span had opened is the span's too.
+    fn inherit_late(&self, open: &mut OpenSpan) {
+        let mut above = open.parent;
+        while let Some(id) = above {
+            let found = self.open.with(id, |ancestor| (ancestor.inherited.clone(), ancestor.parent));
+            let Some((inherited, parent)) = found else { return };
+            take_over(&mut open.fields, &inherited);
+            above = parent;
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { names: HashMap::new(), targets: None, other_spans: false, error_text: true }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("options", &self.options)
+            .field("counters", self.counters())
+            .finish_non_exhaustive()
+    }
+}

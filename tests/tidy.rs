@@ -1,0 +1,160 @@
+//! The rules of the code that a compiler does not know.
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Who may name whom, from the outside in. A module that is not named by another here may not be used by it.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("lib", &["console", "genai", "kind", "layer", "stats", "telemetry"]),
+    ("telemetry", &["console", "genai", "layer", "notice", "stats"]),
+    ("genai", &["core", "kind", "layer", "stats"]),
+    (
+        "layer",
+        &[
+            "clock",
+            "conversation",
+            "core",
+            "event",
+            "fields",
+            "kind",
+            "open",
+            "semconv",
+            "span",
+            "traceparent",
+            "value",
+            "visit",
+        ],
+    ),
+    ("core", &["console", "conversation", "fields", "kind", "open", "span", "stats"]),
+    ("console", &["notice"]),
+    ("span", &["failure", "fields", "kind", "mapping", "open", "semconv", "stats"]),
+    ("open", &["clock", "conversation", "failure", "fields", "kind"]),
+    ("stats", &["value"]),
+    ("visit", &["value"]),
+    // Pure from here on.
+    ("event", &["content", "failure", "kind", "mapping", "value"]),
+    ("conversation", &["fields", "semconv"]),
+    ("fields", &["failure", "kind", "mapping", "semconv", "value"]),
+    ("mapping", &["content", "kind", "semconv", "value"]),
+    ("failure", &["semconv", "value"]),
+    ("value", &[]),
+    ("content", &[]),
+    ("kind", &[]),
+    ("semconv", &[]),
+    ("traceparent", &[]),
+    ("clock", &[]),
+    ("notice", &[]),
+];
+
+/// Values in, values out: no clock, no lock, no tracer, no `tracing`.
+const PURE: &[&str] =
+    &["event", "conversation", "fields", "mapping", "failure", "value", "content", "kind", "semconv", "traceparent"];
+
+/// Each file of `src` without its tests and comments.
+fn sources() -> BTreeMap<String, String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = fs::read_dir(src).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code =
+                text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim_start().starts_with("//"));
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), code.collect::<Vec<_>>().join("\n"))
+        })
+        .collect()
+}
+
+/// The modules of this crate that a source names: `crate::x`, `crate::{x, …}`, and in `lib` the `pub use`s.
+fn named(module: &str, source: &str, modules: &BTreeSet<&str>) -> BTreeSet<String> {
+    let marker = if module == "lib" { "pub use " } else { "crate::" };
+    let mut found = BTreeSet::new();
+    for rest in source.split(marker).skip(1) {
+        let names = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap_or(list));
+        let several = rest.starts_with('{');
+        for name in names.split(',').take(if several { usize::MAX } else { 1 }) {
+            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if modules.contains(name.as_str()) {
+                found.insert(name);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_name_only_what_the_table_allows() {
+    let sources = sources();
+    let table: BTreeMap<_, _> =
+        MAY_NAME.iter().map(|(module, may)| (*module, may.iter().copied().collect::<BTreeSet<_>>())).collect();
+    let modules: BTreeSet<&str> = sources.keys().map(String::as_str).collect();
+    assert_eq!(modules, table.keys().copied().collect(), "every file of src has its line in the table");
+    for (above, (module, may)) in MAY_NAME.iter().enumerate() {
+        for other in *may {
+            let below = MAY_NAME.iter().position(|(module, _)| module == other);
+            assert!(below.is_some_and(|below| below > above), "{module} names {other}, which is not further down");
+        }
+    }
+    for (module, source) in &sources {
+        let named = named(module, source, &modules);
+        let allowed = &table[module.as_str()];
+        for other in &named {
+            assert!(allowed.contains(other.as_str()), "{module} names {other}");
+        }
+        for other in allowed {
+            assert!(named.contains(*other), "{module} no longer names {other}: shorten the table");
+        }
+    }
+}
+
+#[test]
+fn pure_modules_see_no_clock_lock_tracer_or_tracing() {
+    let sources = sources();
+    for module in PURE {
+        for outside in [
+            "tracing_core",
+            "tracing_subscriber",
+            "Instant",
+            "SystemTime",
+            "Mutex",
+            "RwLock",
+            "Tracer",
+            "opentelemetry_sdk",
+        ] {
+            assert!(!sources[*module].contains(outside), "{module} names {outside}");
+        }
+    }
+}
+
+#[test]
+fn only_semconv_holds_attribute_names() {
+    for (module, source) in sources() {
+        // What fields may be called is in the mapping's table and in the list of content.
+        if matches!(module.as_str(), "semconv" | "mapping" | "content" | "kind") {
+            continue;
+        }
+        for prefix in ["\"gen_ai.", "\"voice.", "\"server.", "\"session.", "\"error."] {
+            assert!(!source.contains(prefix), "{module} spells an attribute: {prefix}…");
+        }
+    }
+}
+
+#[test]
+fn only_span_starts_and_ends_spans() {
+    for (module, source) in sources() {
+        for call in ["build_with_context(", ".end_with_timestamp(", ".set_attributes(", ".add_event_with_timestamp("] {
+            assert!(module == "span" || !source.contains(call), "{module} calls {call}…)");
+        }
+    }
+}
+
+#[test]
+fn every_module_begins_with_the_question_it_answers() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for module in sources().keys().filter(|module| *module != "lib") {
+        let text = fs::read_to_string(src.join(format!("{module}.rs"))).unwrap();
+        let first = text.lines().next().unwrap();
+        assert!(first.starts_with("//! ") && first.ends_with('?'), "{module}: {first}");
+    }
+}
