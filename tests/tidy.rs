@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
 
 /// Who may name whom, from the outside in. A module that is not named by another here may not be used by it.
 const MAY_NAME: &[(&str, &[&str])] = &[
@@ -156,5 +159,42 @@ fn every_module_begins_with_the_question_it_answers() {
         let text = fs::read_to_string(src.join(format!("{module}.rs"))).unwrap();
         let first = text.lines().next().unwrap();
         assert!(first.starts_with("//! ") && first.ends_with('?'), "{module}: {first}");
+    }
+}
+
+/// `1.85` or `1.85.0` as numbers.
+fn version(text: &str) -> Vec<u32> {
+    text.split('.').take(2).map(|part| part.parse().unwrap()).collect()
+}
+
+#[test]
+fn no_dependency_asks_for_a_newer_rust_than_the_crate_says() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let own = packages.iter().find(|package| package["name"] == "tracing-genai").unwrap();
+    let newest = version(own["rust_version"].as_str().unwrap());
+
+    let (mut todo, mut seen) = (vec![&own["id"]], Vec::new());
+    while let Some(id) = todo.pop() {
+        if seen.contains(&id) {
+            continue;
+        }
+        seen.push(id);
+        let node = nodes.iter().find(|node| node["id"] == *id).unwrap();
+        let needed =
+            |dependency: &&Value| dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"] != "dev");
+        let dependencies = node["deps"].as_array().unwrap().iter().filter(needed).map(|dependency| &dependency["pkg"]);
+        todo.extend(dependencies);
+    }
+    assert!(seen.len() > 10);
+    for package in packages.iter().filter(|package| seen.contains(&&package["id"])) {
+        let asked = package["rust_version"].as_str().map(version).unwrap_or_default();
+        assert!(asked <= newest, "{} asks for {asked:?}", package["name"]);
     }
 }
