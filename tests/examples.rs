@@ -13,7 +13,7 @@ fn console(name: &str, arguments: &[&str]) -> Console {
     Console::read(&stdout(&output))
 }
 
-fn exports(console: &Console, tree: ExpectFile) {
+fn exports(console: &Console, tree: &ExpectFile) {
     tree.assert_eq(&console.to_string());
     assert_eq!(console.traces(), 1);
 }
@@ -25,7 +25,7 @@ fn seconds(console: &Console, name: &str, key: &str) -> f64 {
 
 #[test]
 fn voice_agent() {
-    exports(&console("voice_agent", &[]), expect_file!["../examples/voice_agent/tree.txt"]);
+    exports(&console("voice_agent", &[]), &expect_file!["../examples/voice_agent/tree.txt"]);
 }
 
 #[test]
@@ -39,14 +39,14 @@ fn voice_agent_prints_only_its_own_lines_unless_asked() {
 
 #[test]
 fn existing_setup() {
-    exports(&console("existing_setup", &[]), expect_file!["../examples/existing_setup.tree.txt"]);
+    exports(&console("existing_setup", &[]), &expect_file!["../examples/existing_setup.tree.txt"]);
 }
 
 #[test]
 fn replay_of_two_turns() {
     for parents in ["explicit", "entered"] {
         let console = console("replay", &["examples/recordings/two-turns.jsonl", "--parents", parents]);
-        exports(&console, expect_file!["../examples/recordings/two-turns.tree.txt"]);
+        exports(&console, &expect_file!["../examples/recordings/two-turns.tree.txt"]);
         for (name, recorded) in [("chat gpt-4o-mini", 0.241_686), ("chat gpt-4o-mini-2024-07-18", 0.153_987)] {
             let first = seconds(&console, name, "gen_ai.response.time_to_first_chunk");
             assert!((first - recorded).abs() < 0.005, "{name}: {first}");
@@ -62,7 +62,7 @@ fn replay_of_a_tool_call() {
     for parents in ["explicit", "entered"] {
         let console =
             console("replay", &["examples/recordings/tool-call.jsonl", "--parents", parents, "--speed", "20"]);
-        exports(&console, expect_file!["../examples/recordings/tool-call.tree.txt"]);
+        exports(&console, &expect_file!["../examples/recordings/tool-call.tree.txt"]);
     }
 }
 
