@@ -1,6 +1,6 @@
 //! When was that, for the rest of the world?
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One moment on both clocks. Every time in a trace comes from its root's anchor and the monotonic clock: two readings
 /// of the wall clock would let a parent end nanoseconds before its child.
@@ -15,16 +15,31 @@ impl Anchor {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 
-    pub(crate) fn instant(&self) -> Instant {
-        self.instant
+    /// Nanoseconds from the anchor to this moment, negative for one that was earlier.
+    pub(crate) fn at(&self, at: Instant) -> i64 {
+        let nanos = |distance: Duration| i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX);
+        match at.checked_duration_since(self.instant) {
+            Some(later) => nanos(later),
+            None => -nanos(self.instant.duration_since(at)),
+        }
+    }
+
+    /// The moment that is so many nanoseconds from the anchor.
+    pub(crate) fn wall_at(&self, at: i64) -> SystemTime {
+        let distance = Duration::from_nanos(at.unsigned_abs());
+        let moment = if at < 0 { self.wall.checked_sub(distance) } else { self.wall.checked_add(distance) };
+        moment.unwrap_or(self.wall)
+    }
+
+    /// The same, on the monotonic clock.
+    pub(crate) fn instant_at(&self, at: i64) -> Instant {
+        let distance = Duration::from_nanos(at.unsigned_abs());
+        let moment = if at < 0 { self.instant.checked_sub(distance) } else { self.instant.checked_add(distance) };
+        moment.unwrap_or(self.instant)
     }
 
     pub(crate) fn wall(&self, at: Instant) -> SystemTime {
-        let moment = match at.checked_duration_since(self.instant) {
-            Some(later) => self.wall.checked_add(later),
-            None => self.wall.checked_sub(self.instant.duration_since(at)),
-        };
-        moment.unwrap_or(self.wall)
+        self.wall_at(self.at(at))
     }
 }
 

@@ -1,32 +1,422 @@
-//! Where does it hang, what does it inherit?
+//! What does a conversation know of its turns?
+//!
+//! One lock a conversation: none waits for another. Nothing is called from in here; what has to be done outside, the
+//! start and the end of a turn that the speaking events made, comes back as a value.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use opentelemetry::Value;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
-use crate::fields::Fields;
-use crate::semconv::is_inherited;
+use crate::clock::Anchor;
+use crate::inherited::{Inherited, with_id, with_turn_number};
+use crate::kind::Kind;
+use crate::ongoing::{Body, Ended, Hook, MadeTurn, Turn};
+use crate::totals::Totals;
+use crate::turn::{At, Exchange, Speaking};
 
-/// What the spans below take over: ids, the agent's name, the turn's number. Shared by all who add nothing to it.
-pub(crate) type Inherited = Arc<[(&'static str, Value)]>;
+/// Closed turns that a late service may still name by their number.
+const RECENT_TURNS: usize = 8;
 
-/// What the children of a span inherit: what it inherited itself, replaced by what its own fields give.
-pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields) -> Inherited {
-    let mut own = fields.given(is_inherited).peekable();
-    if own.peek().is_none() {
-        return inherited.clone();
-    }
-    let mut all = inherited.to_vec();
-    for (key, value) in own {
-        all.retain(|(other, _)| *other != key);
-        all.push((key, value.clone()));
-    }
-    all.into()
+/// A turn of one conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TurnKey(u64);
+
+/// One conversation, with a span or without.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    /// The clock of its turns.
+    pub(crate) anchor: Anchor,
+    state: Mutex<State>,
 }
 
-/// Gives a span what it inherits, where its own fields say nothing.
-pub(crate) fn take_over(fields: &mut Fields, inherited: &Inherited) {
-    for (key, value) in inherited.iter() {
-        fields.assume(key, value.clone());
+#[derive(Debug, Default)]
+struct State {
+    id: Option<Arc<str>>,
+    span: Option<Hook>,
+    inherited: Inherited,
+    /// The program opens its own turns.
+    own_turns: bool,
+    /// The last turn's number.
+    number: i64,
+    next_key: u64,
+    /// The turn that was opened last.
+    open: Option<TurnKey>,
+    turns: FxHashMap<TurnKey, Turn>,
+    recent: VecDeque<TurnKey>,
+    /// The exchange that is going on, while it is no turn's.
+    exchange: Exchange,
+    /// The turn that the exchange that is going on belongs to.
+    owner: Option<TurnKey>,
+    /// When something happened in it last.
+    touched: At,
+    /// It has ended: nothing that is heard of it makes a turn any more.
+    closed: bool,
+    totals: Totals,
+    /// The turn before.
+    last: Option<SpanContext>,
+}
+
+/// What a service finds in a conversation.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) turn: Option<TurnKey>,
+    pub(crate) inherited: Inherited,
+    pub(crate) on: On,
+}
+
+/// What it hangs on.
+#[derive(Debug)]
+pub(crate) enum On {
+    /// A span that is there.
+    Hook(Hook),
+    /// A made turn, which may have to be started first.
+    Made(MadeTurn),
+    /// Nothing: the conversation has no span, and no turn is open.
+    Nothing,
+}
+
+/// How a service ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    /// Its turn had been interrupted while it was open.
+    pub(crate) interrupted: bool,
+    /// It was the last one in a made turn that had ended: that can be exported now.
+    pub(crate) finish: Option<TurnKey>,
+}
+
+impl Conversation {
+    pub(crate) fn new(anchor: Anchor, id: Option<Arc<str>>, inherited: Inherited) -> Arc<Self> {
+        let state = State { id, inherited, ..State::default() };
+        Arc::new(Self { anchor, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn id(&self) -> Option<Arc<str>> {
+        self.state.lock().id.clone()
+    }
+
+    /// Gives it the id that it lacks; whether it lacked one.
+    pub(crate) fn name(&self, id: &Arc<str>) -> bool {
+        let mut state = self.state.lock();
+        let lacked = state.id.is_none();
+        if lacked {
+            state.id = Some(Arc::clone(id));
+            state.inherited = with_id(&state.inherited, id);
+        }
+        lacked
+    }
+
+    /// Its span's id in `tracing`.
+    pub(crate) fn span(&self) -> Option<u64> {
+        self.state.lock().span.as_ref()?.span
+    }
+
+    /// Gives it its span.
+    pub(crate) fn set_span(&self, hook: Hook) {
+        self.state.lock().span = Some(hook);
+    }
+
+    /// Whether it has a span of its own.
+    pub(crate) fn has_span(&self) -> bool {
+        self.state.lock().span.is_some()
+    }
+
+    /// What its spans take over now.
+    pub(crate) fn set_inherited(&self, inherited: Inherited) {
+        self.state.lock().inherited = inherited;
+    }
+
+    /// What the services of a turn take over now.
+    pub(crate) fn set_turn_inherited(&self, turn: TurnKey, inherited: Inherited) {
+        if let Some(turn) = self.state.lock().turns.get_mut(&turn) {
+            turn.inherited = inherited;
+        }
+    }
+
+    /// What a span of this turn takes over now, nearest first.
+    pub(crate) fn inherited(&self, turn: Option<TurnKey>) -> [Inherited; 2] {
+        let state = self.state.lock();
+        let turn = turn.and_then(|turn| state.turns.get(&turn)).map(|turn| turn.inherited.clone());
+        [turn.unwrap_or_default(), state.inherited.clone()]
+    }
+
+    /// The conversation itself, for a turn.
+    pub(crate) fn itself(&self) -> Joined {
+        self.state.lock().itself()
+    }
+
+    /// The turn before.
+    pub(crate) fn last_turn(&self) -> Option<SpanContext> {
+        self.state.lock().last.clone()
+    }
+
+    /// What a service joins: the turn of this number, open or among the last few; else the open turn; else the
+    /// conversation.
+    pub(crate) fn join(&self, number: Option<i64>) -> Joined {
+        let mut state = self.state.lock();
+        let numbered = number.and_then(|number| state.numbered(number));
+        let open = state.open.filter(|open| state.turns.get(open).is_some_and(|turn| turn.ended.is_none()));
+        match numbered.or(open) {
+            Some(key) => state.hang_on(key),
+            None => state.itself(),
+        }
+    }
+
+    /// A made turn was the last one.
+    pub(crate) fn set_last_turn(&self, turn: SpanContext) {
+        self.state.lock().last = Some(turn);
+    }
+
+    /// The number that the next turn has when it is given this one, or none.
+    pub(crate) fn next_number(&self, given: Option<i64>) -> i64 {
+        let mut state = self.state.lock();
+        state.number = given.unwrap_or(state.number.saturating_add(1));
+        state.number
+    }
+
+    /// The program opens a turn. The turn before ends now, if it had not; a made turn that nothing hangs on yet was
+    /// only the announcement of this one. Comes back with a made turn that can be exported now.
+    pub(crate) fn open_turn(
+        &self,
+        hook: Hook,
+        number: Option<i64>,
+        started: At,
+        inherited: Inherited,
+    ) -> (TurnKey, Option<TurnKey>) {
+        let mut state = self.state.lock();
+        state.own_turns = true;
+        state.touched = started;
+        state.drop_announcement();
+        let finish = state.open.and_then(|open| state.end(open, started));
+        let last = hook.context.span().span_context().clone();
+        let key = state.insert(Turn { number, ..Turn::new(Body::Own(hook), started, inherited) });
+        state.last = Some(last);
+        if state.owner.is_none() && state.exchange.has_user() {
+            state.give_exchange(key);
+        }
+        (key, finish)
+    }
+
+    /// Somebody starts or stops to speak. Comes back with a made turn that can be exported now.
+    pub(crate) fn hear(&self, speaking: Speaking, at: At) -> Option<TurnKey> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        state.touched = at;
+        let owner = state.owner;
+        let next = match owner.and_then(|owner| state.turns.get_mut(&owner)) {
+            Some(turn) => turn.exchange.hear(speaking, at),
+            None => state.exchange.hear(speaking, at),
+        };
+        let mut finish = None;
+        if let Some(next) = next {
+            if let Some(owner) = owner {
+                finish = state.exchange_over(owner);
+            }
+            state.owner = None;
+            state.exchange = next;
+        }
+        if state.owner.is_none() && state.exchange.has_user() {
+            state.place_exchange();
+        }
+        finish
+    }
+
+    /// A service opens in this turn.
+    pub(crate) fn enter(&self, turn: TurnKey, span: u64, kind: Kind, at: At) {
+        let mut state = self.state.lock();
+        state.touched = at;
+        if let Some(turn) = state.turns.get_mut(&turn) {
+            turn.enter(span, kind, at);
+        }
+    }
+
+    /// A service's first token or byte.
+    pub(crate) fn first_chunk(&self, turn: TurnKey, span: u64, at: At) {
+        let mut state = self.state.lock();
+        if let Some(call) = state.turns.get_mut(&turn).and_then(|turn| turn.call(span)) {
+            call.first.get_or_insert(at);
+        }
+    }
+
+    /// A service closes in this turn, or in none.
+    pub(crate) fn leave(&self, turn: Option<TurnKey>, span: u64, started: At, ended: At, used: &Totals) -> Left {
+        let mut state = self.state.lock();
+        state.touched = ended;
+        state.totals.add(used);
+        let left = Left { interrupted: false, finish: None };
+        let Some(key) = turn else { return left };
+        let Some(turn) = state.turns.get_mut(&key) else { return left };
+        turn.leave(span, ended, used);
+        let interrupted = turn.is_interrupted() && turn.ended.is_some_and(|end| started <= end);
+        let finish = turn.is_ready().then_some(key);
+        if turn.closed && turn.members == 0 && !state.recent.contains(&key) {
+            state.turns.remove(&key);
+        }
+        Left { interrupted, finish }
+    }
+
+    /// The end of a turn is said, or its interruption, before it closes.
+    pub(crate) fn say(&self, turn: TurnKey, interrupted: Option<bool>, ended: Option<At>) {
+        let mut state = self.state.lock();
+        let Some(turn) = state.turns.get_mut(&turn) else { return };
+        turn.interrupted = interrupted.or(turn.interrupted);
+        if let Some(ended) = ended {
+            turn.ended.get_or_insert(ended.max(turn.started));
+        }
+    }
+
+    /// A turn closes: the program's own, or a made one that is to be exported.
+    pub(crate) fn close_turn(&self, key: TurnKey, at: At, failed: bool) -> Option<Ended> {
+        let mut state = self.state.lock();
+        state.touched = at;
+        let made = state.made(key);
+        let ended = state.turns.get_mut(&key).filter(|turn| !turn.closed)?.close(at, failed, made);
+        state.totals.turns += 1;
+        state.totals.interruptions += i64::from(ended.interrupted);
+        state.open = state.open.filter(|open| *open != key);
+        state.recent.push_back(key);
+        state.forget_old();
+        Some(ended)
+    }
+
+    /// The conversation closes: what is open in it was hung up on. Comes back with a made turn that can be exported now.
+    pub(crate) fn close(&self, at: At) -> Option<TurnKey> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        for turn in state.turns.values_mut().filter(|turn| turn.ended.is_none() && !turn.closed) {
+            turn.hung_up = turn.exchange.end().is_none();
+        }
+        state.open.and_then(|open| state.end(open, at))
+    }
+
+    /// What its services used so far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.state.lock().totals
+    }
+
+    /// Since when nothing happens in it, if it could be forgotten: it has no span, and nothing of the program's is open.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let is_open = |turn: &Turn| turn.members > 0 || (!turn.closed && matches!(turn.body, Body::Own(_)));
+        let is_idle = state.span.is_none() && !state.turns.values().any(is_open);
+        is_idle.then(|| self.anchor.instant_at(state.touched))
+    }
+}
+
+impl State {
+    fn itself(&self) -> Joined {
+        let on = self.span.clone().map_or(On::Nothing, On::Hook);
+        Joined { turn: None, inherited: self.inherited.clone(), on }
+    }
+
+    fn insert(&mut self, turn: Turn) -> TurnKey {
+        let key = TurnKey(self.next_key);
+        self.next_key += 1;
+        self.turns.insert(key, turn);
+        self.open = Some(key);
+        key
+    }
+
+    fn numbered(&self, number: i64) -> Option<TurnKey> {
+        let named = self.turns.iter().filter(|(_, turn)| turn.number == Some(number));
+        named.map(|(key, _)| *key).max_by_key(|key| key.0)
+    }
+
+    /// A service hangs on this turn: from now on it is a turn, with a number.
+    fn hang_on(&mut self, key: TurnKey) -> Joined {
+        let made = self.made(key);
+        let body = self.turns.get(&key).map(|turn| (turn.body.clone(), turn.inherited.clone()));
+        match (made, body) {
+            (Some(made), _) => Joined { turn: Some(key), inherited: made.inherited.clone(), on: On::Made(made) },
+            (None, Some((Body::Own(hook), inherited))) => Joined { turn: Some(key), inherited, on: On::Hook(hook) },
+            _ => Joined { turn: None, inherited: self.inherited.clone(), on: On::Nothing },
+        }
+    }
+
+    /// The start of a made turn, with the number that it gets at last.
+    fn made(&mut self, key: TurnKey) -> Option<MadeTurn> {
+        let (conversation, last) = (self.span.clone(), self.last.clone());
+        let turn = self.turns.get_mut(&key)?;
+        let Body::Made(span) = &turn.body else { return None };
+        let number = *turn.number.get_or_insert_with(|| {
+            self.number = self.number.saturating_add(1);
+            self.number
+        });
+        let inherited = with_turn_number(&self.inherited, number);
+        turn.inherited = inherited.clone();
+        Some(MadeTurn { span: Arc::clone(span), inherited, started: turn.started, conversation, last })
+    }
+
+    /// A made turn that nobody hangs on and the program's own turn follows was no turn.
+    fn drop_announcement(&mut self) {
+        let Some(open) = self.open else { return };
+        let announced = |turn: &Turn| matches!(turn.body, Body::Made(_)) && turn.number.is_none();
+        if self.turns.get(&open).is_some_and(announced) {
+            let turn = self.turns.remove(&open);
+            self.open = None;
+            if self.owner == Some(open) {
+                self.owner = None;
+                self.exchange = turn.map(|turn| turn.exchange).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Ends a turn that is still going on. Comes back with it if it is a made one that can be exported now.
+    fn end(&mut self, key: TurnKey, at: At) -> Option<TurnKey> {
+        let turn = self.turns.get_mut(&key)?;
+        if turn.ended.is_none() {
+            let own = matches!(turn.body, Body::Own(_));
+            let ended = if own { None } else { turn.exchange.end() };
+            turn.ended = Some(ended.unwrap_or(at).max(turn.started));
+        }
+        turn.is_ready().then_some(key)
+    }
+
+    /// The exchange of this turn is over: a made turn is, too.
+    fn exchange_over(&mut self, key: TurnKey) -> Option<TurnKey> {
+        let turn = self.turns.get_mut(&key)?;
+        let end = turn.exchange.end().filter(|_| matches!(turn.body, Body::Made(_)))?;
+        turn.ended.get_or_insert(end.max(turn.started));
+        turn.is_ready().then_some(key)
+    }
+
+    /// Gives the exchange that is nobody's to the turn that waits for one, or makes a turn of it.
+    fn place_exchange(&mut self) {
+        if self.own_turns {
+            let waits = |turn: &Turn| turn.ended.is_none() && turn.exchange == Exchange::default();
+            if let Some(open) = self.open.filter(|open| self.turns.get(open).is_some_and(waits)) {
+                self.give_exchange(open);
+            }
+        } else if let Some(started) = self.exchange.user_started {
+            let made = Turn::new(Body::Made(Arc::default()), started, self.inherited.clone());
+            let key = self.insert(made);
+            self.give_exchange(key);
+        }
+    }
+
+    fn give_exchange(&mut self, key: TurnKey) {
+        if let Some(turn) = self.turns.get_mut(&key) {
+            turn.exchange = std::mem::take(&mut self.exchange);
+            self.owner = Some(key);
+        }
+    }
+
+    /// Keeps the last few closed turns, and those that services are still open in.
+    fn forget_old(&mut self) {
+        while self.recent.len() > RECENT_TURNS {
+            let Some(oldest) = self.recent.pop_front() else { return };
+            if self.owner == Some(oldest) {
+                self.owner = None;
+                self.exchange = self.turns.get(&oldest).map(|turn| turn.exchange.without_user()).unwrap_or_default();
+            }
+            if self.turns.get(&oldest).is_some_and(|turn| turn.members == 0) {
+                self.turns.remove(&oldest);
+            }
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -12,12 +11,13 @@ use tracing_core::callsite::Identifier;
 use tracing_subscriber::filter::Targets;
 
 use crate::console;
-use crate::conversation::take_over;
 use crate::fields::Plan;
 use crate::kind::Kind;
-use crate::open::{OpenSpan, OpenSpans};
-use crate::span;
+use crate::live::Live;
+use crate::open::OpenSpans;
+use crate::span::Starts;
 use crate::stats::{Counters, Stats};
+use crate::value::Refusal;
 
 /// What a user chose.
 #[derive(Debug, Clone)]
@@ -30,6 +30,24 @@ pub(crate) struct Options {
     pub(crate) other_spans: bool,
     /// Whether error texts are exported.
     pub(crate) error_text: bool,
+    /// Baggage entries that become attributes.
+    pub(crate) baggage: Vec<&'static str>,
+    /// How many conversations may be found by their id.
+    pub(crate) max_conversations: usize,
+    /// What a trace holds.
+    pub(crate) trace_per: TracePer,
+}
+
+/// What one trace holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TracePer {
+    /// A whole conversation, with all its turns.
+    #[default]
+    Conversation,
+    /// One turn, linked to its conversation and to the turn before: for conversations of hours, which few backends show
+    /// as one trace.
+    Turn,
 }
 
 /// What the layers of one [`GenAi`] have in common.
@@ -39,11 +57,13 @@ pub(crate) struct Shared {
     cores: Mutex<Vec<Weak<Core>>>,
 }
 
-/// One layer, without its tracer.
+/// One layer.
 pub(crate) struct Core {
     pub(crate) options: Options,
     shared: Arc<Shared>,
+    pub(crate) tracer: Box<dyn Starts>,
     pub(crate) open: OpenSpans,
+    pub(crate) live: Live,
     plans: RwLock<FxHashMap<Identifier, Arc<Plan>>>,
 }
 
@@ -60,9 +80,15 @@ impl Shared {
 
 impl Core {
     /// A layer's core, which counts and is shut down with the others of `shared`.
-    pub(crate) fn new(options: Options, shared: &Arc<Shared>) -> Arc<Self> {
-        let core =
-            Arc::new(Self { options, shared: Arc::clone(shared), open: OpenSpans::new(), plans: RwLock::default() });
+    pub(crate) fn new(options: Options, shared: &Arc<Shared>, tracer: Box<dyn Starts>) -> Arc<Self> {
+        let core = Arc::new(Self {
+            live: Live::new(options.max_conversations),
+            options,
+            shared: Arc::clone(shared),
+            tracer,
+            open: OpenSpans::new(),
+            plans: RwLock::default(),
+        });
         let mut cores = shared.cores.lock();
         cores.retain(|core| core.strong_count() > 0);
         cores.push(Arc::downgrade(&core));
@@ -85,6 +111,13 @@ impl Core {
         &self.shared.counters
     }
 
+    /// Counts a value that was refused.
+    pub(crate) fn count(&self, applied: Result<(), Refusal>) {
+        if let Err(why) = applied {
+            self.counters().refused(why);
+        }
+    }
+
     /// What the fields of this callsite mean: worked out at its first span, and the same from then on.
     pub(crate) fn plan(&self, metadata: &'static Metadata<'static>, kind: Option<Kind>) -> Arc<Plan> {
         let callsite = metadata.callsite();
@@ -96,31 +129,19 @@ impl Core {
         let plan = Arc::new(Plan::new(kind, names));
         Arc::clone(self.plans.write().entry(callsite).or_insert(plan))
     }
-
-    /// Ends an open span; nothing, if this layer has none of this id.
-    pub(crate) fn end(&self, id: u64, incomplete: bool) {
-        let at = Instant::now();
-        // Taken out first: ending a span runs span processors, which may trace.
-        let Some(mut open) = self.open.remove(id) else { return };
-        self.inherit_late(&mut open);
-        span::end(self.counters(), open, at, self.options.error_text, incomplete);
-    }
-
-    /// What an ancestor was told after the span had opened is the span's too.
-    fn inherit_late(&self, open: &mut OpenSpan) {
-        let mut above = open.parent;
-        while let Some(id) = above {
-            let found = self.open.with(id, |ancestor| (ancestor.inherited.clone(), ancestor.parent));
-            let Some((inherited, parent)) = found else { return };
-            take_over(&mut open.fields, &inherited);
-            above = parent;
-        }
-    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { names: HashMap::new(), targets: None, other_spans: false, error_text: true }
+        Self {
+            names: HashMap::new(),
+            targets: None,
+            other_spans: false,
+            error_text: true,
+            baggage: Vec::new(),
+            max_conversations: 100_000,
+            trace_per: TracePer::default(),
+        }
     }
 }
 

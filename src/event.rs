@@ -43,6 +43,8 @@ pub(crate) struct Said {
     pub(crate) failure: Failure,
     /// How late it is.
     pub(crate) ago: Duration,
+    /// The conversation that it is about.
+    pub(crate) conversation_id: Option<String>,
 }
 
 impl Said {
@@ -56,6 +58,7 @@ impl Said {
             "error" => self.failure.set_error(&raw),
             "error_type" => self.failure.set_error_type(&raw),
             "ms_ago" => self.ago = ago(&raw),
+            "conversation_id" => self.conversation_id = raw.as_text().map(Into::into),
             _ => {}
         }
         if !is_content(field) {

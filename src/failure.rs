@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::semconv::ERROR_TYPE_OTHER;
+use crate::semconv::{ERROR_TYPE_OTHER, ERROR_TYPE_PANIC};
 use crate::value::Raw;
 
 /// What `error` and `error_type` said, on a span or on an `ERROR` event.
@@ -14,6 +14,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The program panicked: what it said is not ours to export.
+    pub(crate) fn of_panic() -> Self {
+        Self { failed: true, text: None, error_type: Some(ERROR_TYPE_PANIC.into()) }
+    }
+
     /// `error`: a text, a truth value, or a number (a status code). `false` and the empty text are no error.
     pub(crate) fn set_error(&mut self, raw: &Raw<'_>) {
         self.text = raw.as_text().filter(|text| !text.is_empty()).map(Into::into);

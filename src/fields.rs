@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
 use crate::semconv::{CHARACTERS, TOOL_COUNT, is_sampler_key, is_standard};
-use crate::value::{Raw, Refusal, float};
+use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
 const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
@@ -35,6 +35,8 @@ impl Plan {
         match meaning {
             Meaning::Attribute { key, rule } => match rule.read(&raw) {
                 Ok(value) => Said::Attribute(key, value),
+                // An id that is too long would be so under any name.
+                Err(refusal) if rule == Rule::Id => Said::Refused(refusal, None),
                 Err(refusal) => Said::Refused(refusal, kept(name, raw)),
             },
             Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::Tracer;
 use tracing_subscriber::filter::Targets;
 
-use crate::core::{Core, Options, Shared};
+use crate::core::{Core, Options, Shared, TracePer};
 use crate::kind::Kind;
 use crate::layer::GenAiLayer;
+use crate::lifecycle;
 use crate::stats::Stats;
 
 /// The options of the layer, and where it comes from.
@@ -90,6 +91,30 @@ impl GenAi {
         self
     }
 
+    /// Puts these entries of the W3C baggage on spans, as attributes of their own names: each span takes what the
+    /// OpenTelemetry context holds that it hangs on, and passes it on to all below. A field of the same name wins. By
+    /// default, no baggage is exported: it may come from anywhere.
+    #[must_use]
+    pub fn with_baggage(mut self, entries: impl IntoIterator<Item = &'static str>) -> Self {
+        self.options.baggage = entries.into_iter().collect();
+        self
+    }
+
+    /// One trace for each conversation, or for each turn. Default: [`TracePer::Conversation`].
+    #[must_use]
+    pub fn with_trace_per(mut self, trace_per: TracePer) -> Self {
+        self.options.trace_per = trace_per;
+        self
+    }
+
+    /// How many conversations can be found by their `conversation_id` at a time. One more than that is exported as ever,
+    /// but only spans below it belong to it; [`Stats::conversations_over_limit`] counts those. Default: 100,000.
+    #[must_use]
+    pub fn with_max_conversations(mut self, conversations: usize) -> Self {
+        self.options.max_conversations = conversations;
+        self
+    }
+
     /// Reads what the layers of these options count, and shuts them down: before or after they are made.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -98,12 +123,12 @@ impl GenAi {
 
     /// The layer, for any OpenTelemetry tracer. Called twice, it gives two layers that count together.
     #[must_use]
-    pub fn layer<T>(&self, tracer: T) -> GenAiLayer<T>
+    pub fn layer<T>(&self, tracer: T) -> GenAiLayer
     where
-        T: Tracer,
+        T: Tracer + Send + Sync + 'static,
         T::Span: Send + Sync + 'static,
     {
-        GenAiLayer::new(Core::new(self.options.clone(), &self.shared), tracer)
+        GenAiLayer::new(Core::new(self.options.clone(), &self.shared, Box::new(tracer)))
     }
 }
 
@@ -129,12 +154,7 @@ impl Handle {
     pub fn shutdown(&self, timeout: Duration) -> Stats {
         let deadline = Instant::now().checked_add(timeout);
         for core in self.shared.cores() {
-            for id in core.open.ids() {
-                if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                    return self.stats();
-                }
-                core.end(id, true);
-            }
+            lifecycle::shut_down(&core, deadline);
         }
         self.stats()
     }

@@ -3,29 +3,30 @@
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
-use opentelemetry::trace::{SpanContext, TraceContextExt, Tracer};
-use opentelemetry::{Context as OtelContext, ContextGuard, KeyValue};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{ContextGuard, KeyValue};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::clock::Anchor;
-use crate::conversation::{Inherited, passed_on, take_over};
 use crate::core::Core;
 use crate::event::{Moment, Said};
 use crate::fields::Fields;
+use crate::home::{self, Ancestor};
 use crate::kind::Kind;
-use crate::open::OpenSpan;
-use crate::semconv::{EVENT_LEVEL, EVENT_TARGET, INTERRUPTED, TURN_NUMBER};
-use crate::value::Refusal;
+use crate::lifecycle::{self, Opening};
+use crate::made;
+use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::span;
+use crate::turn::Speaking;
 use crate::visit::visitor;
-use crate::{span, traceparent};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
 ///
@@ -35,17 +36,17 @@ use crate::{span, traceparent};
 /// * The OpenTelemetry span starts when the `tracing` span opens and ends when it closes, however often and wherever
 ///   it was entered in between. While it is entered, its OpenTelemetry context is attached to the thread.
 /// * It hangs on its nearest recognized ancestor, contextual or explicit; other spans in between are skipped. Without
-///   one it hangs on what [`opentelemetry::Context::current`] holds, and with `parent: None` on nothing.
+///   one it hangs in the live conversation that its `conversation_id` names, or on what
+///   [`opentelemetry::Context::current`] holds, or on nothing.
 /// * Fields that were declared and never recorded are not exported. A field that is recorded later must have been
 ///   declared, as `tracing::field::Empty`: `tracing` drops an undeclared one without a word.
-pub struct GenAiLayer<T> {
+pub struct GenAiLayer {
     core: Arc<Core>,
-    tracer: T,
 }
 
-impl<T> GenAiLayer<T> {
-    pub(crate) fn new(core: Arc<Core>, tracer: T) -> Self {
-        Self { core, tracer }
+impl GenAiLayer {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Whose contexts on this thread's stack are this layer's.
@@ -54,11 +55,9 @@ impl<T> GenAiLayer<T> {
     }
 }
 
-impl<S, T> Layer<S> for GenAiLayer<T>
+impl<S> Layer<S> for GenAiLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    T: Tracer + Send + Sync + 'static,
-    T::Span: Send + Sync + 'static,
 {
     fn on_new_span(&self, attrs: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let metadata = attrs.metadata();
@@ -66,53 +65,36 @@ where
         if (kind.is_none() && !self.core.options.other_spans) || span::is_calling_out() {
             return;
         }
-        let now = Anchor::now();
+        if !thread::panicking() {
+            let _ = PANIC_MARKED_BY.try_with(|by| by.set(None));
+        }
+        let now = Instant::now();
         let plan = self.core.plan(metadata, kind);
         let mut fields = Fields::default();
-        attrs.record(&mut visitor(|field, raw| self.count(fields.apply(plan.read(field.index(), raw)))));
+        attrs.record(&mut visitor(|field, raw| self.core.count(fields.apply(plan.read(field.index(), raw)))));
 
-        let above = self.above(attrs, id, &ctx);
-        take_over(&mut fields, &above.inherited);
-        if kind == Some(Kind::Turn) {
-            self.number(&mut fields, above.span);
-        }
-        let inherited = passed_on(&above.inherited, &fields);
-        let (parent, link) = self.remote(&fields, above.span, above.context);
-        let anchor = above.anchor.unwrap_or(now);
-        let started = now.instant().checked_sub(fields.started_ago()).unwrap_or(now.instant());
-
-        let opening =
-            span::Opening { kind, span_name: metadata.name(), parent: &parent, link, start: anchor.wall(started) };
-        let Some(context) = span::start(&self.tracer, self.core.counters(), opening, &mut fields) else { return };
-        self.core.counters().opened();
-        let open = OpenSpan {
+        let mut above = ctx.span_scope(id).into_iter().flatten().skip(1).map(|span| span.id().into_u64());
+        let ancestor = above.find_map(|id| self.core.open.with(id, |open| Ancestor::of(id, open)));
+        let opening = Opening {
+            id: id.into_u64(),
             kind,
             span_name: metadata.name(),
             plan,
-            context,
-            parent: above.span,
             fields,
-            inherited,
-            anchor,
-            started,
-            first_chunk: None,
-            failure: None,
-            turns: 0,
+            ancestor,
+            explicit: attrs.parent().is_some(),
+            root: attrs.is_root(),
         };
-        self.core.open.insert(id.into_u64(), open);
+        lifecycle::open(&self.core, opening, now);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let now = Instant::now();
         let id = id.into_u64();
         let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
         let mut said = Vec::with_capacity(values.len());
         values.record(&mut visitor(|field, raw| said.push(plan.read(field.index(), raw))));
-        self.core.open.with(id, |open| {
-            for said in said {
-                self.count(open.fields.apply(said));
-            }
-            open.inherited = passed_on(&open.inherited, &open.fields);
-        });
+        lifecycle::record(&self.core, id, said, now);
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
@@ -128,27 +110,30 @@ where
         if metadata.target().starts_with("opentelemetry") || span::is_calling_out() {
             return;
         }
-        let Some(scope) = ctx.event_scope(event) else { return };
         let now = Instant::now();
-        let mut exported = scope.filter_map(|span| {
+        let mut exported = ctx.event_scope(event).into_iter().flatten().filter_map(|span| {
             let id = span.id().into_u64();
             self.core.open.with(id, |open| (id, open.kind))
         });
-        let Some((nearest, kind)) = exported.next() else { return };
+        let nearest = exported.next();
+        // Outside of all spans only a speaking event counts, and it must say which conversation it is about.
+        if nearest.is_none() && metadata.fields().field("conversation_id").is_none() {
+            return;
+        }
         // A moment is one of the recognized span's, even in a span of the program's own that is exported in between.
-        let ours = kind.map(|kind| (nearest, kind)).or_else(|| exported.find_map(|(id, kind)| Some((id, kind?))));
+        let ours = nearest.and_then(|(id, kind)| match kind {
+            Some(kind) => Some((id, kind)),
+            None => exported.find_map(|(id, kind)| Some((id, kind?))),
+        });
 
         let mut said = Said::default();
         event.record(&mut visitor(|field, raw| said.take(field.name(), raw)));
-        let name = said.message.as_deref().unwrap_or(metadata.name());
-        let moment = ours.and_then(|(id, kind)| {
-            let moment = Moment::of(metadata.name(), kind).or_else(|| Moment::of(name, kind));
-            moment.map(|moment| (id, moment))
-        });
         let at = now.checked_sub(said.ago).unwrap_or(now);
-        match moment {
-            Some((id, moment)) => self.mark(id, moment, at),
-            None => self.attach(nearest, event, said, now),
+        if self.hear(event, &said, ours.map(|(id, _)| id), at) || self.mark(event, &said, ours, at) {
+            return;
+        }
+        if let Some((id, _)) = nearest {
+            self.attach(id, event, said, now);
         }
     }
 
@@ -164,6 +149,7 @@ where
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let id = id.into_u64();
+        self.watch_for_panic(id);
         let left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let index = entered.iter().rposition(|(layer, span, _)| *layer == self.key() && *span == id)?;
@@ -174,89 +160,45 @@ where
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
-        self.core.end(id.into_u64(), false);
+        let id = id.into_u64();
+        self.watch_for_panic(id);
+        lifecycle::close(&self.core, id, false);
     }
 }
 
 thread_local! {
     /// The contexts that are attached to this thread: by which layer, for which span.
     static ENTERED: RefCell<Vec<(usize, u64, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+
+    /// The layer that has marked a span with the panic that is going on.
+    static PANIC_MARKED_BY: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// What a new span finds above it.
-struct Above {
-    /// The exported span that it hangs on, if that is one of this layer's.
-    span: Option<u64>,
-    context: OtelContext,
-    inherited: Inherited,
-    anchor: Option<Anchor>,
-}
-
-impl<T> GenAiLayer<T> {
-    fn above<S>(&self, attrs: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Above
-    where
-        S: Subscriber + for<'a> LookupSpan<'a>,
-    {
-        let ancestors = ctx.span_scope(id).into_iter().flatten().skip(1);
-        let nearest = ancestors.map(|span| span.id().into_u64()).find_map(|id| {
-            self.core.open.with(id, |open| Above {
-                span: Some(id),
-                context: open.context.clone(),
-                inherited: open.inherited.clone(),
-                anchor: Some(open.anchor),
-            })
-        });
-        let attached = || if attrs.is_root() { OtelContext::new() } else { OtelContext::current() };
-        match nearest {
-            Some(above) => Above { context: with_attached_values(above.context), ..above },
-            None => Above { span: None, context: attached(), inherited: Inherited::default(), anchor: None },
-        }
-    }
-
-    /// A turn without a number is the conversation's next one.
-    fn number(&self, fields: &mut Fields, above: Option<u64>) {
-        let given = match fields.given(|key| key == TURN_NUMBER).next() {
-            Some((_, opentelemetry::Value::I64(number))) => Some(*number),
-            _ => None,
+impl GenAiLayer {
+    /// Takes a speaking event in; whether it is one.
+    fn hear(&self, event: &Event<'_>, said: &Said, ours: Option<u64>, at: Instant) -> bool {
+        let speaking = Speaking::of(event.metadata().name()).or_else(|| Speaking::of(said.message.as_deref()?));
+        let Some(speaking) = speaking else { return false };
+        let around = ours.and_then(|id| self.core.open.with(id, |open| open.conversation.clone())).flatten();
+        let named = said.conversation_id.as_deref().filter(|id| !id.is_empty());
+        let conversation = match (named, around) {
+            (Some(id), Some(around)) if around.id().as_deref() == Some(id) => around,
+            (Some(id), _) => home::conversation(&self.core, id),
+            (None, Some(around)) => around,
+            (None, None) => return false,
         };
-        let mut next = above;
-        while let Some(id) = next {
-            let counted = self.core.open.with(id, |open| {
-                if open.kind == Some(Kind::Conversation) {
-                    open.turns = given.unwrap_or(open.turns.saturating_add(1));
-                    (Some(open.turns), None)
-                } else {
-                    (None, open.parent)
-                }
-            });
-            let Some((number, parent)) = counted else { return };
-            if let Some(number) = number {
-                self.count(fields.set(TURN_NUMBER, number.into()));
-            }
-            next = parent;
-        }
+        made::hear(&self.core, &conversation, speaking, at);
+        true
     }
 
-    /// A `traceparent` is the parent of a root; below a span of ours it is a link.
-    fn remote(&self, fields: &Fields, above: Option<u64>, parent: OtelContext) -> (OtelContext, Option<SpanContext>) {
-        let Some((traceparent, tracestate)) = fields.remote_parent() else { return (parent, None) };
-        match traceparent::parse(traceparent, tracestate) {
-            None => {
-                self.core.counters().refused(Refusal::OutOfRange);
-                (parent, None)
-            }
-            Some(remote) if above.is_some() => (parent, Some(remote)),
-            Some(remote) => (parent.with_remote_span_context(remote), None),
-        }
-    }
-
-    fn mark(&self, id: u64, moment: Moment, at: Instant) {
-        self.core.open.with(id, |open| match moment {
-            Moment::FirstChunk => {
-                open.first_chunk.get_or_insert(at.saturating_duration_since(open.started));
-            }
-            Moment::Interrupted => self.count(open.fields.set(INTERRUPTED, true.into())),
-        });
+    /// Marks a moment on the recognized span; whether the event is one of its moments.
+    fn mark(&self, event: &Event<'_>, said: &Said, ours: Option<(u64, Kind)>, at: Instant) -> bool {
+        let Some((id, kind)) = ours else { return false };
+        let moment = Moment::of(event.metadata().name(), kind)
+            .or_else(|| said.message.as_deref().and_then(|message| Moment::of(message, kind)));
+        let Some(moment) = moment else { return false };
+        lifecycle::mark(&self.core, id, moment, at);
+        true
     }
 
     fn attach(&self, id: u64, event: &Event<'_>, said: Said, at: Instant) {
@@ -278,21 +220,21 @@ impl<T> GenAiLayer<T> {
         span::add_event(self.core.counters(), &context, name, at, attributes);
     }
 
-    fn count(&self, applied: Result<(), Refusal>) {
-        if let Err(why) = applied {
-            self.core.counters().refused(why);
-        }
+    /// While a panic unwinds, spans are left and closed from the inside out: the first one is the one that it happened in.
+    fn watch_for_panic(&self, id: u64) {
+        let marked = PANIC_MARKED_BY.try_with(Cell::get).unwrap_or_default();
+        let marked = match (thread::panicking(), marked) {
+            (false, None) => return,
+            // The panic that it was marked with is over.
+            (false, Some(_)) => None,
+            (true, Some(by)) if by == self.key() => return,
+            (true, _) => lifecycle::panicked(&self.core, id).then(|| self.key()),
+        };
+        let _ = PANIC_MARKED_BY.try_with(|by| by.set(marked));
     }
 }
 
-/// The parent's context, or the attached one if that is the parent's too: then it may hold baggage and other values
-/// that were attached since the parent opened.
-fn with_attached_values(parent: OtelContext) -> OtelContext {
-    let same = OtelContext::map_current(|attached| attached.span().span_context() == parent.span().span_context());
-    if same { OtelContext::current() } else { parent }
-}
-
-impl<T> fmt::Debug for GenAiLayer<T> {
+impl fmt::Debug for GenAiLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GenAiLayer").field("core", &self.core).finish_non_exhaustive()
     }

@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! conversation
-//! └─ turn              gen_ai.operation.name=invoke_agent voice.turn.number=1
+//! └─ turn              gen_ai.operation.name=invoke_agent voice.turn.number=1 voice.end_reason=completed
 //!    └─ chat gpt-4o    gen_ai.provider.name=openai gen_ai.usage.output_tokens=42
 //!                      gen_ai.response.time_to_first_chunk=0.31 gen_ai.conversation.id=c-42
 //! ```
@@ -32,11 +32,13 @@
 //! [OpenTelemetry GenAI semantic conventions](https://github.com/open-telemetry/semantic-conventions-genai), below
 //! `voice.` for what they lack.
 //!
-//! # Three ways in
+//! # Where to begin
 //!
 //! * Nothing is set up yet: [`Telemetry::from_env`].
 //! * There is a tracer provider: [`layer`] with one of its tracers, or [`GenAi`] for options. The console is
 //!   [`console_from_env`].
+//! * Services run in tasks of their own: give their spans the conversation's id, `info_span!("stt", conversation_id)`, and they
+//!   hang in its open turn. The README says how a span finds its place, and how turns end.
 //! * Transcripts, prompts, answers, tool arguments and results are not exported at all yet.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -46,23 +48,35 @@ mod content;
 mod conversation;
 mod core;
 mod event;
+mod ext;
 mod failure;
 mod fields;
 mod genai;
+mod home;
+mod inherited;
 mod kind;
 mod layer;
+mod lifecycle;
+mod live;
+mod made;
 mod mapping;
 mod notice;
+mod ongoing;
 mod open;
+mod placement;
 mod semconv;
 mod span;
 mod stats;
 mod telemetry;
+mod totals;
 mod traceparent;
+mod turn;
 mod value;
 mod visit;
 
 pub use console::console_from_env;
+pub use core::TracePer;
+pub use ext::SpanExt;
 pub use genai::{GenAi, Handle};
 pub use kind::Kind;
 pub use layer::GenAiLayer;
@@ -71,9 +85,9 @@ pub use telemetry::{Telemetry, TelemetryError};
 
 /// The layer with its defaults, for any OpenTelemetry tracer: [`GenAi::from_env`]`().layer(tracer)`.
 #[must_use]
-pub fn layer<T>(tracer: T) -> GenAiLayer<T>
+pub fn layer<T>(tracer: T) -> GenAiLayer
 where
-    T: opentelemetry::trace::Tracer,
+    T: opentelemetry::trace::Tracer + Send + Sync + 'static,
     T::Span: Send + Sync + 'static,
 {
     GenAi::from_env().layer(tracer)

@@ -113,9 +113,9 @@ pub(crate) const ROWS: &[Row] = &[
     row(&["response_model"], LLM, RESPONSE_MODEL, Rule::Text),
     row(&["response_id"], LLM, RESPONSE_ID, Rule::Text),
     row(&["finish_reason", "finish_reasons"], LLM, RESPONSE_FINISH_REASONS, Rule::Texts),
-    row(&["conversation_id", "conversation", "thread_id"], ANY, CONVERSATION_ID, Rule::Text),
-    row(&["session_id", "session"], ANY, SESSION_ID, Rule::Text),
-    row(&["user_id", "user"], ANY, USER_ID, Rule::Text),
+    row(&["conversation_id", "conversation", "thread_id"], ANY, CONVERSATION_ID, Rule::Id),
+    row(&["session_id", "session"], ANY, SESSION_ID, Rule::Id),
+    row(&["user_id", "user"], ANY, USER_ID, Rule::Id),
     row(&["agent", "agent_name"], AGENTS, AGENT_NAME, Rule::Text),
     row(&["agent_id"], AGENTS, AGENT_ID, Rule::Text),
     row(&["agent_version"], AGENTS, AGENT_VERSION, Rule::Text),
@@ -363,6 +363,7 @@ mod tests {
     fn value(row: &Row) -> &'static str {
         match row.rule {
             Rule::Text => "string",
+            Rule::Id => "string, at most 1,024 bytes",
             Rule::Lowercase => "string, in lower case",
             Rule::Provider => "string, in lower case, aliases as below",
             Rule::EndReason => "`completed`, `interrupted`, `session_closed` or `error`",

@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::clock::Anchor;
-use crate::conversation::Inherited;
+use crate::conversation::{Conversation, TurnKey};
 use crate::failure::Failure;
 use crate::fields::{Fields, Plan};
+use crate::inherited::Inherited;
 use crate::kind::Kind;
 
 /// An exported span between its opening and its close.
@@ -18,6 +19,8 @@ use crate::kind::Kind;
 pub(crate) struct OpenSpan {
     /// What it is; `None` for a span that is not ours and exported all the same.
     pub(crate) kind: Option<Kind>,
+    /// What the nearest recognized span is, from here up.
+    pub(crate) ours: Option<Kind>,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
     pub(crate) plan: Arc<Plan>,
@@ -28,13 +31,19 @@ pub(crate) struct OpenSpan {
     pub(crate) fields: Fields,
     /// What the spans below take over.
     pub(crate) inherited: Inherited,
+    /// The conversation that it is in, or is.
+    pub(crate) conversation: Option<Arc<Conversation>>,
+    /// The turn that it is in, or is.
+    pub(crate) turn: Option<TurnKey>,
     pub(crate) anchor: Anchor,
+    pub(crate) opened: Instant,
+    /// Where it starts, which is earlier when its start was back-dated.
     pub(crate) started: Instant,
     pub(crate) first_chunk: Option<Duration>,
-    /// What the first `ERROR` event in it said.
+    /// What the first `ERROR` event in it said, or a panic.
     pub(crate) failure: Option<Failure>,
-    /// How many turns it had so far, if it is a conversation.
-    pub(crate) turns: i64,
+    /// It opened while a panic was going on: that panic is none of its own.
+    pub(crate) during_panic: bool,
 }
 
 /// The open spans of one layer, by the id that `tracing` gave them.
@@ -71,7 +80,7 @@ impl OpenSpans {
     pub(crate) fn ids(&self) -> Vec<u64> {
         let mut spans: Vec<(Instant, u64)> = Vec::new();
         for shard in &self.shards {
-            spans.extend(shard.lock().iter().map(|(id, span)| (span.started, *id)));
+            spans.extend(shard.lock().iter().map(|(id, span)| (span.opened, *id)));
         }
         spans.sort_unstable_by(|one, other| other.cmp(one));
         spans.into_iter().map(|(_, id)| id).collect()

@@ -83,8 +83,26 @@ pub(crate) const STEP_NAME: &str = "voice.step.name";
 pub(crate) const STEP_SEQUENCE: &str = "voice.step.sequence";
 pub(crate) const WORKFLOW_ID: &str = "voice.workflow.id";
 pub(crate) const WORKFLOW_PARTITION: &str = "voice.workflow.partition";
+pub(crate) const TOTAL_INPUT_TOKENS: &str = "voice.usage.input_tokens";
+pub(crate) const TOTAL_OUTPUT_TOKENS: &str = "voice.usage.output_tokens";
+pub(crate) const TOTAL_CHARACTERS: &str = "voice.usage.characters";
+pub(crate) const TOTAL_AUDIO_DURATION: &str = "voice.usage.audio_duration";
+pub(crate) const TURN_COUNT: &str = "voice.turn.count";
+pub(crate) const INTERRUPTION_COUNT: &str = "voice.interruption.count";
+pub(crate) const ERROR_COUNT: &str = "voice.error.count";
+pub(crate) const USER_TO_AGENT_LATENCY: &str = "voice.user_to_agent_latency";
+pub(crate) const LATENCY_TRANSCRIPTION: &str = "voice.latency.transcription";
+pub(crate) const LATENCY_TURN_DETECTION: &str = "voice.latency.turn_detection";
+pub(crate) const LATENCY_LLM: &str = "voice.latency.llm";
+pub(crate) const LATENCY_TOOL: &str = "voice.latency.tool";
+pub(crate) const LATENCY_AGGREGATION: &str = "voice.latency.aggregation";
+pub(crate) const LATENCY_SYNTHESIS: &str = "voice.latency.synthesis";
+pub(crate) const LATENCY_PLAYOUT: &str = "voice.latency.playout";
 pub(crate) const TOOL_COUNT: &str = "voice.tool.count";
 pub(crate) const INCOMPLETE: &str = "voice.incomplete";
+
+/// `error.type` of a span in which the program panicked.
+pub(crate) const ERROR_TYPE_PANIC: &str = "panic";
 
 /// A span event's level and target, as tracing-opentelemetry names them.
 pub(crate) const EVENT_LEVEL: &str = "level";

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
@@ -14,8 +14,7 @@ use crate::failure::Failure;
 use crate::fields::{Fields, StatusCode};
 use crate::kind::Kind;
 use crate::mapping;
-use crate::open::OpenSpan;
-use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, INCOMPLETE, OPERATION_NAME};
+use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, OPERATION_NAME};
 use crate::stats::Counters;
 
 /// What a span is when it opens, apart from its fields.
@@ -25,51 +24,81 @@ pub(crate) struct Opening<'a> {
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
     pub(crate) parent: &'a Context,
-    pub(crate) link: Option<SpanContext>,
+    pub(crate) links: Vec<SpanContext>,
     pub(crate) start: SystemTime,
 }
 
-/// Starts the exported span, with the attributes that a sampler sees. `None` if that panicked.
-pub(crate) fn start<T>(tracer: &T, counters: &Counters, opening: Opening<'_>, fields: &mut Fields) -> Option<Context>
+/// A tracer of any type.
+pub(crate) trait Starts: Send + Sync {
+    /// Starts a span below the one in `parent`, and gives that context with the span in it.
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context;
+}
+
+impl<T> Starts for T
 where
-    T: Tracer,
+    T: Tracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    let Opening { kind, span_name, parent, link, start } = opening;
-    if let Some(operation) = kind.and_then(|kind| mapping::operation(kind, span_name)) {
-        fields.assume(OPERATION_NAME, Value::from(operation));
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
+        parent.with_span(self.build_with_context(builder, parent))
     }
+}
+
+/// Starts the exported span, with the attributes that a sampler sees. `None` if that panicked.
+pub(crate) fn start(
+    tracer: &dyn Starts,
+    counters: &Counters,
+    opening: Opening<'_>,
+    fields: &mut Fields,
+) -> Option<Context> {
+    let Opening { kind, span_name, parent, links, start } = opening;
+    name_operation(kind, span_name, fields);
     let span_kind = fields.span_kind().unwrap_or_else(|| kind.map_or(SpanKind::Internal, mapping::span_kind));
     let mut builder = SpanBuilder::from_name(name(kind, span_name, fields)).with_kind(span_kind).with_start_time(start);
     builder.attributes = Some(fields.start());
-    builder.links = link.map(|remote| vec![Link::with_context(remote)]);
-    call_out(counters, || {
-        let span = tracer.build_with_context(builder, parent);
-        parent.with_span(span)
-    })
+    builder.links = (!links.is_empty()).then(|| links.into_iter().map(Link::with_context).collect());
+    let context = call_out(counters, || tracer.start(builder, parent))?;
+    counters.opened();
+    Some(context)
+}
+
+/// Brings the fields of a span that was started with equal ones to where they were after its start.
+pub(crate) fn resume(fields: &mut Fields, kind: Kind, span_name: &'static str) {
+    name_operation(Some(kind), span_name, fields);
+    drop(fields.start());
+}
+
+fn name_operation(kind: Option<Kind>, span_name: &'static str, fields: &mut Fields) {
+    if let Some(operation) = kind.and_then(|kind| mapping::operation(kind, span_name)) {
+        fields.assume(OPERATION_NAME, Value::from(operation));
+    }
+}
+
+/// What there is to say about a span when it ends.
+#[derive(Debug)]
+pub(crate) struct Ending<'a> {
+    pub(crate) kind: Option<Kind>,
+    pub(crate) span_name: &'static str,
+    pub(crate) context: Context,
+    pub(crate) fields: &'a mut Fields,
+    /// What an event or a panic in it said.
+    pub(crate) failure: Option<&'a Failure>,
+    pub(crate) error_text: bool,
+    pub(crate) end: SystemTime,
 }
 
 /// Writes what is not on the exported span yet and ends it.
-pub(crate) fn end(counters: &Counters, mut open: OpenSpan, at: Instant, error_text: bool, incomplete: bool) {
+pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
+    let Ending { kind, span_name, context, fields, failure, error_text, end } = ending;
     counters.closed();
-    let end = open.anchor.wall(at);
-    let fields = &mut open.fields;
-    if incomplete {
-        fields.assume(INCOMPLETE, Value::Bool(true));
+    if let Some((key, value)) = kind.and_then(mapping::default_attribute) {
+        fields.assume(key, Value::from(value));
     }
-    if let Some(kind) = open.kind {
-        if let (Some(key), Some(first)) = (mapping::time_to_first_chunk(kind), open.first_chunk) {
-            fields.assume(key, Value::F64(first.as_secs_f64()));
-        }
-        if let Some((key, value)) = mapping::default_attribute(kind) {
-            fields.assume(key, Value::from(value));
-        }
-    }
-    let name = name(open.kind, open.span_name, fields);
-    let (status, error_type) = status(fields, open.failure.as_ref(), error_text);
+    let name = name(kind, span_name, fields);
+    let (status, error_type) = status(fields, failure, error_text);
     let attributes = fields.finish().chain(error_type);
     call_out(counters, || {
-        let span = open.context.span();
+        let span = context.span();
         if span.is_recording() {
             span.set_attributes(attributes);
             span.update_name(name);
@@ -80,7 +109,15 @@ pub(crate) fn end(counters: &Counters, mut open: OpenSpan, at: Instant, error_te
         span.end_with_timestamp(end);
     });
     // Dropped in here too: the last reference may end a span that someone else made.
-    call_out(counters, move || drop(open.context));
+    call_out(counters, move || drop(context));
+}
+
+/// Whether a span ends with status Error.
+pub(crate) fn has_failed(fields: &Fields, event: Option<&Failure>) -> bool {
+    match fields.status_code() {
+        Some(code) => code == StatusCode::Error,
+        None => fields.failure().is_failure() || event.is_some(),
+    }
 }
 
 /// Puts a span event on the exported span.

@@ -16,6 +16,11 @@ pub struct Stats {
     pub refused: Refused,
     /// Panics of a sampler, a span processor or an exporter that were caught; the program did not see them.
     pub panics_caught: u64,
+    /// Conversations that found no room among those that are known by their id: their spans still belong to them by
+    /// ancestry. See [`GenAi::with_max_conversations`](crate::GenAi::with_max_conversations).
+    pub conversations_over_limit: u64,
+    /// Conversations without a span of their own that were forgotten because nothing happened in them.
+    pub conversations_evicted: u64,
 }
 
 impl Stats {
@@ -58,6 +63,8 @@ pub(crate) struct Counters {
     already_given: AtomicU64,
     too_late: AtomicU64,
     panics: AtomicU64,
+    over_limit: AtomicU64,
+    evicted: AtomicU64,
 }
 
 impl Counters {
@@ -83,6 +90,14 @@ impl Counters {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn over_limit(&self) {
+        self.over_limit.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn evicted(&self) {
+        self.evicted.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // `closed` first: a span that closes in between is then open in neither reading.
@@ -97,6 +112,8 @@ impl Counters {
                 too_late: read(&self.too_late),
             },
             panics_caught: read(&self.panics),
+            conversations_over_limit: read(&self.over_limit),
+            conversations_evicted: read(&self.evicted),
         }
     }
 }

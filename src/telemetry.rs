@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use crate::console::console_from_env;
 use crate::genai::{GenAi, Handle};
@@ -74,7 +74,7 @@ impl Telemetry {
 
     /// The layer for your registry.
     #[must_use]
-    pub fn layer(&self) -> GenAiLayer<SdkTracer> {
+    pub fn layer(&self) -> GenAiLayer {
         let scope = InstrumentationScope::builder("tracing-genai").with_version(env!("CARGO_PKG_VERSION")).build();
         self.genai.layer(self.provider.tracer_with_scope(scope))
     }

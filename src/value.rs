@@ -53,11 +53,16 @@ impl Raw<'_> {
     }
 }
 
+/// The longest id, in bytes.
+const MAX_ID: usize = 1_024;
+
 /// How a value is read for its attribute: the contract's "type, unit" column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Text; a number is taken as its digits. Empty text says nothing.
     Text,
+    /// Text of at most 1,024 bytes: it is on every span, and conversations are found by it.
+    Id,
     /// Text in lower case.
     Lowercase,
     /// Text in lower case, known aliases replaced by the conventions' registry value.
@@ -93,6 +98,10 @@ impl Rule {
     pub(crate) fn read(self, raw: &Raw<'_>) -> Result<Option<Value>, Refusal> {
         match self {
             Self::Text => text(raw, |text| text.into()),
+            Self::Id => {
+                let fits = raw.as_text().is_none_or(|text| text.len() <= MAX_ID);
+                if fits { text(raw, |text| text.into()) } else { Err(Refusal::OutOfRange) }
+            }
             Self::Lowercase => text(raw, |text| text.to_lowercase().into()),
             Self::Provider => text(raw, |text| provider(text.to_lowercase())),
             Self::EndReason => match raw {

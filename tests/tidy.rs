@@ -10,35 +10,66 @@ use serde_json::Value;
 
 /// Who may name whom, from the outside in. A module that is not named by another here may not be used by it.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("lib", &["console", "genai", "kind", "layer", "stats", "telemetry"]),
+    ("lib", &["console", "core", "ext", "genai", "kind", "layer", "stats", "telemetry"]),
     ("telemetry", &["console", "genai", "layer", "notice", "stats"]),
-    ("genai", &["core", "kind", "layer", "stats"]),
+    ("genai", &["core", "kind", "layer", "lifecycle", "stats"]),
+    ("layer", &["core", "event", "fields", "home", "kind", "lifecycle", "made", "semconv", "span", "turn", "visit"]),
     (
-        "layer",
+        "lifecycle",
         &[
             "clock",
             "conversation",
             "core",
             "event",
+            "failure",
             "fields",
+            "home",
+            "inherited",
             "kind",
+            "made",
+            "mapping",
+            "ongoing",
             "open",
             "semconv",
             "span",
-            "traceparent",
-            "value",
-            "visit",
+            "totals",
         ],
     ),
-    ("core", &["console", "conversation", "fields", "kind", "open", "span", "stats"]),
+    (
+        "home",
+        &[
+            "clock",
+            "conversation",
+            "core",
+            "fields",
+            "inherited",
+            "kind",
+            "made",
+            "ongoing",
+            "open",
+            "placement",
+            "semconv",
+            "traceparent",
+            "value",
+        ],
+    ),
+    ("made", &["conversation", "core", "fields", "inherited", "kind", "ongoing", "semconv", "span", "turn"]),
+    ("core", &["console", "fields", "kind", "live", "open", "span", "stats", "value"]),
+    ("ext", &[]),
     ("console", &["notice"]),
-    ("span", &["failure", "fields", "kind", "mapping", "open", "semconv", "stats"]),
-    ("open", &["clock", "conversation", "failure", "fields", "kind"]),
+    ("span", &["failure", "fields", "kind", "mapping", "semconv", "stats"]),
+    ("live", &["conversation"]),
+    ("open", &["clock", "conversation", "failure", "fields", "inherited", "kind"]),
+    ("conversation", &["clock", "inherited", "kind", "ongoing", "totals", "turn"]),
+    ("ongoing", &["inherited", "kind", "totals", "turn"]),
     ("stats", &["value"]),
     ("visit", &["value"]),
     // Pure from here on.
     ("event", &["content", "failure", "kind", "mapping", "value"]),
-    ("conversation", &["fields", "semconv"]),
+    ("inherited", &["fields", "semconv"]),
+    ("totals", &["fields", "semconv"]),
+    ("turn", &["kind"]),
+    ("placement", &[]),
     ("fields", &["failure", "kind", "mapping", "semconv", "value"]),
     ("mapping", &["content", "kind", "semconv", "value"]),
     ("failure", &["semconv", "value"]),
@@ -52,8 +83,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Values in, values out: no clock, no lock, no tracer, no `tracing`.
-const PURE: &[&str] =
-    &["event", "conversation", "fields", "mapping", "failure", "value", "content", "kind", "semconv", "traceparent"];
+const PURE: &[&str] = &[
+    "event",
+    "inherited",
+    "totals",
+    "turn",
+    "placement",
+    "fields",
+    "mapping",
+    "failure",
+    "value",
+    "content",
+    "kind",
+    "semconv",
+    "traceparent",
+];
 
 /// Each file of `src` without its tests and comments.
 fn sources() -> BTreeMap<String, String> {

@@ -1,0 +1,45 @@
+//! What can a program ask a span for?
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use tracing::Span;
+
+/// The OpenTelemetry side of a [`tracing::Span`] under the layer, for outgoing calls and for links.
+///
+/// ```
+/// use opentelemetry::trace::{TraceContextExt, TracerProvider};
+/// use opentelemetry_sdk::trace::SdkTracerProvider;
+/// use tracing_genai::SpanExt;
+/// use tracing_subscriber::prelude::*;
+///
+/// let provider = SdkTracerProvider::default();
+/// let subscriber = tracing_subscriber::registry().with(tracing_genai::layer(provider.tracer("my-agent")));
+/// tracing::subscriber::with_default(subscriber, || {
+///     let llm = tracing::info_span!("llm", model = "gpt-4o");
+///     // Inject this into the headers of the call, with any propagator.
+///     let context = llm.context();
+///     assert!(context.span().span_context().is_valid());
+/// });
+/// ```
+pub trait SpanExt {
+    /// The OpenTelemetry context that is attached while the span is entered: its own, with the baggage of what it hangs
+    /// on. For a span that is not exported it is what is attached now.
+    fn context(&self) -> Context;
+
+    /// Links the exported span to another one, in this trace or in any other. A span that is not exported is left alone.
+    fn add_link(&self, other: SpanContext);
+}
+
+impl SpanExt for Span {
+    fn context(&self) -> Context {
+        self.in_scope(Context::current)
+    }
+
+    fn add_link(&self, other: SpanContext) {
+        let outside = Context::map_current(|context| context.span().span_context().clone());
+        let context = self.context();
+        if *context.span().span_context() != outside {
+            context.span().add_link(other, Vec::new());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What does a new span hang on and belong to?
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::{Context, Value};
+
+use crate::clock::Anchor;
+use crate::conversation::{Conversation, Joined, On, TurnKey};
+use crate::core::{Core, TracePer};
+use crate::fields::Fields;
+use crate::inherited::{Inherited, of_id, text, with, with_id};
+use crate::kind::Kind;
+use crate::made::{hang_up, start_made};
+use crate::ongoing::Hook;
+use crate::open::OpenSpan;
+use crate::placement::{Found, Place, place};
+use crate::semconv::{CONVERSATION_ID, TURN_NUMBER};
+use crate::traceparent;
+use crate::value::Refusal;
+
+/// An exported span that another one opens below.
+#[derive(Debug)]
+pub(crate) struct Ancestor {
+    hook: Hook,
+    kind: Option<Kind>,
+    ours: Option<Kind>,
+    inherited: Inherited,
+    anchor: Anchor,
+    conversation: Option<Arc<Conversation>>,
+    turn: Option<TurnKey>,
+}
+
+impl Ancestor {
+    /// What is to be known of an open span.
+    pub(crate) fn of(id: u64, open: &OpenSpan) -> Self {
+        Self {
+            hook: Hook { context: open.context.clone(), span: Some(id) },
+            kind: open.kind,
+            ours: open.ours,
+            inherited: open.inherited.clone(),
+            anchor: open.anchor,
+            conversation: open.conversation.clone(),
+            turn: open.turn,
+        }
+    }
+}
+
+/// What a new span hangs on and belongs to.
+#[derive(Debug, Default)]
+pub(crate) struct Home {
+    pub(crate) hook: Option<Hook>,
+    /// Without a hook, it takes the attached context.
+    attached: bool,
+    pub(crate) inherited: Inherited,
+    pub(crate) anchor: Option<Anchor>,
+    pub(crate) conversation: Option<Arc<Conversation>>,
+    pub(crate) turn: Option<TurnKey>,
+    pub(crate) ours: Option<Kind>,
+}
+
+/// Where a span hangs and what it belongs to: the rule is `placement`'s.
+pub(crate) fn home(
+    core: &Core,
+    kind: Option<Kind>,
+    fields: &Fields,
+    ancestor: Option<Ancestor>,
+    explicit: bool,
+    root: bool,
+) -> Home {
+    let id = fields.text(CONVERSATION_ID).filter(|_| kind.is_some());
+    let around = ancestor.as_ref().and_then(|ancestor| ancestor.conversation.clone());
+    let contextual_id = around.as_ref().and_then(|conversation| conversation.id());
+    let named = id
+        .filter(|id| kind != Some(Kind::Conversation) && contextual_id.as_deref() != Some(*id))
+        .and_then(|id| core.live.get(id));
+    let found = Found {
+        explicit: explicit && ancestor.is_some(),
+        contextual: !explicit && ancestor.is_some(),
+        contextual_id: contextual_id.as_deref(),
+        id,
+        live: named.is_some(),
+        root,
+    };
+    let is_service = !matches!(kind, None | Some(Kind::Conversation | Kind::Turn));
+    let number = number_of(fields);
+    match (place(found), ancestor, named) {
+        (Place::Ancestor, Some(ancestor), _) => {
+            let mut home = Home {
+                hook: Some(ancestor.hook),
+                attached: false,
+                inherited: ancestor.inherited,
+                anchor: Some(ancestor.anchor),
+                conversation: ancestor.conversation,
+                turn: ancestor.turn,
+                ours: ancestor.ours,
+            };
+            if is_service && ancestor.ours == Some(Kind::Conversation) && home.turn.is_none() {
+                let joined = home.conversation.as_ref().map(|conversation| conversation.join(number));
+                let on = home.hook.clone().filter(|_| ancestor.kind.is_none());
+                home = home.joined(core, joined);
+                // A span of the program's own that is exported in between stays in between.
+                home.hook = on.or(home.hook);
+            }
+            home
+        }
+        (Place::Conversation, _, Some(conversation)) => {
+            let joined = if is_service { conversation.join(number) } else { conversation.itself() };
+            let anchor = Some(conversation.anchor);
+            // What is attached below an ancestor is that one's, and another conversation's.
+            let attached = !root && !found.contextual;
+            let home = Home { anchor, attached, conversation: Some(conversation), ..Home::default() };
+            home.joined(core, Some(joined))
+        }
+        (place, ..) => Home { attached: place == Place::Attached, ..Home::default() },
+    }
+}
+
+impl Home {
+    fn joined(self, core: &Core, joined: Option<Joined>) -> Self {
+        let Some(Joined { turn, inherited, on }) = joined else { return self };
+        let hook = match on {
+            On::Hook(hook) => Some(hook),
+            On::Made(made) => {
+                start_made(core, self.conversation.as_deref(), &made).map(|context| Hook { context, span: None })
+            }
+            On::Nothing => None,
+        };
+        Self { hook: hook.or(self.hook), inherited, turn, ..self }
+    }
+}
+
+/// The conversation that a span brings with it: a conversation span is one, and a turn that finds none is the first of
+/// one that has no span.
+pub(crate) fn own_conversation(
+    core: &Core,
+    kind: Option<Kind>,
+    fields: &Fields,
+    home: &Home,
+    around: Option<Arc<str>>,
+) -> Option<Arc<Conversation>> {
+    if !matches!(kind, Some(Kind::Conversation | Kind::Turn)) {
+        return None;
+    }
+    let own: Option<Arc<str>> = fields.text(CONVERSATION_ID).map(Into::into);
+    if let Some(waiting) = own.as_ref().and_then(|id| core.live.get(id)).filter(|live| !live.has_span()) {
+        return Some(waiting);
+    }
+    let id = own.clone().or_else(|| text(&home.inherited, CONVERSATION_ID).map(Into::into)).or(around);
+    // What the first turn inherits from elsewhere is not the next one's; a conversation span says so itself.
+    let conversation = Conversation::new(home.anchor.unwrap_or_else(Anchor::now), id.clone(), of_id(id));
+    if let Some(own) = own {
+        make_known(core, &own, &conversation, Instant::now());
+    }
+    Some(conversation)
+}
+
+/// The conversation of this id, which is live from now on if it was not.
+pub(crate) fn conversation(core: &Core, id: &str) -> Arc<Conversation> {
+    core.live.get(id).unwrap_or_else(|| {
+        let id: Arc<str> = id.into();
+        let known = Some(Arc::clone(&id));
+        let conversation = Conversation::new(Anchor::now(), known.clone(), of_id(known));
+        make_known(core, &id, &conversation, Instant::now());
+        conversation
+    })
+}
+
+/// A conversation that has no id learns it from its own span, or from a turn in it.
+pub(crate) fn learn_id(core: &Core, conversation: &Arc<Conversation>, id: Option<Arc<str>>, now: Instant) {
+    let Some(id) = id.filter(|id| conversation.name(id)) else { return };
+    if let Some(span) = conversation.span() {
+        core.open.with(span, |open| open.inherited = with_id(&open.inherited, &id));
+    }
+    if core.live.get(&id).is_none() {
+        make_known(core, &id, conversation, now);
+    }
+}
+
+fn make_known(core: &Core, id: &Arc<str>, conversation: &Arc<Conversation>, now: Instant) {
+    let inserted = core.live.insert(id, conversation, now);
+    if inserted.refused {
+        core.counters().over_limit();
+    }
+    for evicted in inserted.evicted {
+        core.counters().evicted();
+        hang_up(core, &evicted, now, false);
+    }
+}
+
+/// The context that the exported span starts in, and what it is linked to.
+pub(crate) fn parent(core: &Core, kind: Option<Kind>, fields: &Fields, home: &Home) -> (Context, Vec<SpanContext>) {
+    let mut links = Vec::new();
+    let conversation = home.conversation.as_ref().filter(|_| kind == Some(Kind::Turn));
+    let apart = core.options.trace_per == TracePer::Turn && home.turn.is_none();
+    let mut parent = match &home.hook {
+        Some(hook) if conversation.is_some() && apart => {
+            links.push(hook.context.span().span_context().clone());
+            Context::new()
+        }
+        Some(hook) => with_attached_values(hook.context.clone()),
+        None if home.attached => Context::current(),
+        None => Context::new(),
+    };
+    if let Some(conversation) = conversation.filter(|conversation| apart || !conversation.has_span()) {
+        links.extend(conversation.last_turn());
+    }
+    let Some((traceparent, tracestate)) = fields.remote_parent() else { return (parent, links) };
+    match traceparent::parse(traceparent, tracestate) {
+        None => core.counters().refused(Refusal::OutOfRange),
+        Some(remote) if home.hook.is_some() => links.push(remote),
+        Some(remote) => parent = parent.with_remote_span_context(remote),
+    }
+    (parent, links)
+}
+
+/// The parent's context, or the attached one if that is the parent's too: then it may hold baggage and other values
+/// that were attached since the parent opened.
+fn with_attached_values(parent: Context) -> Context {
+    let same = Context::map_current(|attached| attached.span().span_context() == parent.span().span_context());
+    if same { Context::current() } else { parent }
+}
+
+/// Adds the baggage entries that the user wants to see.
+pub(crate) fn with_baggage(core: &Core, inherited: &Inherited, parent: &Context) -> Inherited {
+    let entry = |key: &&'static str| Some((*key, Value::from(parent.baggage().get(*key)?.to_string())));
+    let entries: Vec<_> = core.options.baggage.iter().filter_map(entry).collect();
+    if entries.is_empty() { inherited.clone() } else { with(inherited, entries) }
+}
+
+pub(crate) fn number_of(fields: &Fields) -> Option<i64> {
+    match fields.given(|key| key == TURN_NUMBER).next() {
+        Some((_, Value::I64(number))) => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,68 @@
+//! What does a span take over from those above it?
+
+use std::sync::Arc;
+
+use opentelemetry::Value;
+
+use crate::fields::Fields;
+use crate::semconv::{CONVERSATION_ID, TURN_NUMBER, is_inherited};
+
+/// What the spans below take over: ids, the agent's name, the turn's number. Shared by all who add nothing to it.
+pub(crate) type Inherited = Arc<[(&'static str, Value)]>;
+
+/// What the children of a span inherit: what it inherited itself, replaced by what its own fields give.
+pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields) -> Inherited {
+    let mut own = fields.given(is_inherited).peekable();
+    if own.peek().is_none() {
+        return inherited.clone();
+    }
+    with(inherited, own.map(|(key, value)| (key, value.clone())))
+}
+
+/// Gives a span what it inherits, where its own fields say nothing.
+pub(crate) fn take_over(fields: &mut Fields, inherited: &Inherited) {
+    for (key, value) in inherited.iter() {
+        fields.assume(key, value.clone());
+    }
+}
+
+/// What a turn passes on that has no fields of its own.
+pub(crate) fn with_turn_number(inherited: &Inherited, number: i64) -> Inherited {
+    with(inherited, [(TURN_NUMBER, Value::I64(number))])
+}
+
+/// What is passed on besides.
+pub(crate) fn with(inherited: &Inherited, more: impl IntoIterator<Item = (&'static str, Value)>) -> Inherited {
+    let mut all = inherited.to_vec();
+    for (key, value) in more {
+        all.retain(|(other, _)| *other != key);
+        all.push((key, value));
+    }
+    all.into()
+}
+
+/// The text of an attribute that is passed on.
+pub(crate) fn text<'a>(inherited: &'a Inherited, key: &str) -> Option<&'a str> {
+    inherited.iter().find_map(|(other, value)| match value {
+        Value::String(text) if *other == key => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// What a conversation within a turn passes on: that turn is none of its own.
+pub(crate) fn outside_of_turns(inherited: &Inherited) -> Inherited {
+    if inherited.iter().all(|(key, _)| *key != TURN_NUMBER) {
+        return inherited.clone();
+    }
+    inherited.iter().filter(|(key, _)| *key != TURN_NUMBER).cloned().collect()
+}
+
+/// What is passed on by a conversation of which nothing but its id is known.
+pub(crate) fn of_id(id: Option<Arc<str>>) -> Inherited {
+    id.map(|id| (CONVERSATION_ID, Value::from(id))).into_iter().collect()
+}
+
+/// What a conversation passes on that has learned its id.
+pub(crate) fn with_id(inherited: &Inherited, id: &Arc<str>) -> Inherited {
+    with(inherited, [(CONVERSATION_ID, Value::from(Arc::clone(id)))])
+}

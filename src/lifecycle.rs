@@ -1,0 +1,319 @@
+//! What happens when a span opens, is recorded on, and closes?
+//!
+//! The same for every door: a door says what it found, and when.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use opentelemetry::Value;
+
+use crate::clock::Anchor;
+use crate::conversation::{Conversation, TurnKey};
+use crate::core::Core;
+use crate::event::Moment;
+use crate::failure::Failure;
+use crate::fields::{Fields, Plan, Said};
+use crate::home::{Ancestor, home, learn_id, number_of, own_conversation, parent, with_baggage};
+use crate::inherited::{Inherited, outside_of_turns, passed_on, take_over, text, with_id};
+use crate::kind::Kind;
+use crate::made::{finish_made, hang_up, write_end};
+use crate::ongoing::Hook;
+use crate::open::OpenSpan;
+use crate::semconv::{CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, TURN_NUMBER};
+use crate::totals::Totals;
+use crate::{mapping, span};
+
+/// A span as it opens.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) id: u64,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) span_name: &'static str,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) fields: Fields,
+    /// The nearest exported span above it.
+    pub(crate) ancestor: Option<Ancestor>,
+    /// It names its parent: that is its ancestor, or above its ancestor.
+    pub(crate) explicit: bool,
+    /// It is to have no parent.
+    pub(crate) root: bool,
+}
+
+/// Starts the exported span and keeps its record.
+pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
+    let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root } = opening;
+    let mut home = home(core, kind, &fields, ancestor, explicit, root);
+    let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
+    if home.conversation.is_none() || kind == Some(Kind::Conversation) {
+        home.conversation = own_conversation(core, kind, &fields, &home, around.clone());
+    }
+    let anchor_of = |conversation: &Arc<Conversation>| conversation.anchor;
+    let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
+    let (parent, links) = parent(core, kind, &fields, &home);
+    let mut inherited = with_baggage(core, &home.inherited, &parent);
+    if text(&inherited, CONVERSATION_ID).is_none() {
+        inherited = around.map_or(inherited.clone(), |id| with_id(&inherited, &id));
+    }
+    if bounds_turns(kind) {
+        inherited = outside_of_turns(&inherited);
+    }
+    take_over(&mut fields, &inherited);
+    if let (Some(Kind::Turn), Some(conversation)) = (kind, &home.conversation) {
+        learn_id(core, conversation, Word::of(&fields).conversation_id, now);
+        number(core, &mut fields, conversation);
+    }
+    let inherited = passed_on(&inherited, &fields);
+    let started = now.checked_sub(fields.started_ago()).unwrap_or(now);
+
+    let start = span::Opening { kind, span_name, parent: &parent, links, start: anchor.wall(started) };
+    let Some(context) = span::start(&*core.tracer, core.counters(), start, &mut fields) else { return };
+    let mut open = OpenSpan {
+        kind,
+        ours: kind.or(home.ours),
+        span_name,
+        plan,
+        parent: home.hook.as_ref().and_then(|hook| hook.span),
+        inherited,
+        conversation: home.conversation,
+        turn: home.turn,
+        anchor,
+        opened: now,
+        started,
+        first_chunk: None,
+        failure: None,
+        during_panic: thread::panicking(),
+        fields,
+        context,
+    };
+    let finish = join(id, &mut open);
+    core.open.insert(id, open);
+    finish_made(core, finish, now, false);
+}
+
+/// Takes recorded values in.
+pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>, now: Instant) {
+    let told = core.open.with(id, |open| {
+        for said in said {
+            core.count(open.fields.apply(said));
+        }
+        open.inherited = passed_on(&open.inherited, &open.fields);
+        let conversation = open.conversation.clone()?;
+        Some((conversation, open.kind, open.turn, open.inherited.clone(), Word::of(&open.fields)))
+    });
+    let Some(Some((conversation, kind, turn, inherited, word))) = told else { return };
+    let at = conversation.anchor.at(now);
+    match kind {
+        Some(Kind::Conversation) => conversation.set_inherited(inherited),
+        Some(Kind::Turn) => {
+            let Some(turn) = turn else { return };
+            conversation.set_turn_inherited(turn, inherited);
+            conversation.say(turn, word.interrupted, word.has_ended.then_some(at));
+        }
+        _ => return,
+    }
+    learn_id(core, &conversation, word.conversation_id, now);
+}
+
+/// Ends an open span; nothing, if this layer has none of this id.
+pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
+    let now = Instant::now();
+    // Taken out first: ending a span runs span processors, which may trace.
+    let Some(mut open) = core.open.remove(id) else { return };
+    inherit_late(core, &mut open);
+    if incomplete {
+        open.fields.assume(INCOMPLETE, Value::Bool(true));
+    }
+    if let (Some(key), Some(first)) = (open.kind.and_then(mapping::time_to_first_chunk), open.first_chunk) {
+        open.fields.assume(key, Value::F64(first.as_secs_f64()));
+    }
+    let (end, finish) = leave(core, id, &mut open, now);
+    let OpenSpan { kind, span_name, context, mut fields, failure, anchor, conversation, .. } = open;
+    let ending = span::Ending {
+        kind,
+        span_name,
+        context,
+        fields: &mut fields,
+        failure: failure.as_ref(),
+        error_text: core.options.error_text,
+        end: anchor.wall(end),
+    };
+    span::end(core.counters(), ending);
+    finish_made(core, conversation.zip(finish), now, incomplete);
+}
+
+/// Ends everything that is open, children first, until the deadline.
+pub(crate) fn shut_down(core: &Core, deadline: Option<Instant>) {
+    let is_late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
+    for id in core.open.ids() {
+        if is_late() {
+            return;
+        }
+        close(core, id, true);
+    }
+    for conversation in core.live.all() {
+        if is_late() {
+            return;
+        }
+        hang_up(core, &conversation, Instant::now(), true);
+    }
+}
+
+/// A moment of a span.
+pub(crate) fn mark(core: &Core, id: u64, moment: Moment, at: Instant) {
+    let told = core.open.with(id, |open| match moment {
+        Moment::FirstChunk => {
+            if open.first_chunk.is_some() {
+                return None;
+            }
+            open.first_chunk = Some(at.saturating_duration_since(open.started));
+            Some((open.conversation.clone()?, open.turn?, true))
+        }
+        Moment::Interrupted => {
+            core.count(open.fields.set(INTERRUPTED, Value::Bool(true)));
+            Some((open.conversation.clone()?, open.turn.filter(|_| open.kind == Some(Kind::Turn))?, false))
+        }
+    });
+    match told.flatten() {
+        Some((conversation, turn, true)) => conversation.first_chunk(turn, id, conversation.anchor.at(at)),
+        Some((conversation, turn, false)) => conversation.say(turn, Some(true), None),
+        None => {}
+    }
+}
+
+/// A panic goes through this span: it is the innermost one that it goes through, if none was marked before.
+pub(crate) fn panicked(core: &Core, id: u64) -> bool {
+    let mark = |open: &mut OpenSpan| {
+        let ours = !open.during_panic;
+        if ours && open.failure.is_none() {
+            open.failure = Some(Failure::of_panic());
+        }
+        ours
+    };
+    core.open.with(id, mark).unwrap_or(false)
+}
+
+/// A turn without a number is the conversation's next one, if that has a span or an id.
+fn number(core: &Core, fields: &mut Fields, conversation: &Conversation) {
+    let given = number_of(fields);
+    if given.is_some() || conversation.has_span() || conversation.id().is_some() {
+        core.count(fields.set(TURN_NUMBER, conversation.next_number(given).into()));
+    }
+}
+
+/// Makes the span known to its conversation. Comes back with a made turn that can be exported now.
+fn join(id: u64, open: &mut OpenSpan) -> Option<(Arc<Conversation>, TurnKey)> {
+    let conversation = open.conversation.clone()?;
+    let started = conversation.anchor.at(open.started);
+    let hook = Hook { context: open.context.clone(), span: Some(id) };
+    match open.kind? {
+        Kind::Conversation => {
+            open.turn = None;
+            conversation.set_span(hook);
+            conversation.set_inherited(open.inherited.clone());
+            None
+        }
+        Kind::Turn => {
+            let number = number_of(&open.fields);
+            let (turn, finish) = conversation.open_turn(hook, number, started, open.inherited.clone());
+            open.turn = Some(turn);
+            let word = Word::of(&open.fields);
+            conversation.say(turn, word.interrupted, word.has_ended.then_some(started));
+            Some((conversation, finish?))
+        }
+        kind => {
+            conversation.enter(open.turn?, id, kind, started);
+            None
+        }
+    }
+}
+
+/// What a turn's or a conversation's own fields say about itself.
+struct Word {
+    interrupted: Option<bool>,
+    has_ended: bool,
+    conversation_id: Option<Arc<str>>,
+}
+
+impl Word {
+    fn of(fields: &Fields) -> Self {
+        let interrupted = match fields.get(INTERRUPTED) {
+            Some(Value::Bool(interrupted)) => Some(*interrupted),
+            _ => None,
+        };
+        let conversation_id = match fields.given(|key| key == CONVERSATION_ID).next() {
+            Some((_, Value::String(id))) => Some(id.as_str().into()),
+            _ => None,
+        };
+        Self { interrupted, has_ended: fields.get(END_REASON).is_some(), conversation_id }
+    }
+}
+
+/// What ancestors, the turn and the conversation were told after the span had opened is the span's too.
+fn inherit_late(core: &Core, open: &mut OpenSpan) {
+    let mut above = open.parent;
+    // A turn's number is for what is in it, and not for a turn or a conversation in there.
+    let mut outside = bounds_turns(open.kind);
+    while let Some((inherited, kind, parent)) = above.and_then(|id| core.open.with(id, passed_down)) {
+        let inherited = if outside { outside_of_turns(&inherited) } else { inherited };
+        take_over(&mut open.fields, &inherited);
+        outside |= bounds_turns(kind);
+        above = parent;
+    }
+    if let Some(conversation) = &open.conversation {
+        for inherited in conversation.inherited(open.turn) {
+            take_over(&mut open.fields, &inherited);
+        }
+    }
+}
+
+fn bounds_turns(kind: Option<Kind>) -> bool {
+    matches!(kind, Some(Kind::Conversation | Kind::Turn))
+}
+
+fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>) {
+    (ancestor.inherited.clone(), ancestor.kind, ancestor.parent)
+}
+
+/// Takes a closing span out of its conversation, and writes what that has to say about it. Comes back with its end, and a
+/// made turn that can be exported once it has ended.
+fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant) -> (Instant, Option<TurnKey>) {
+    let failed = span::has_failed(&open.fields, open.failure.as_ref());
+    let (Some(conversation), Some(kind)) = (open.conversation.clone(), open.kind) else { return (now, None) };
+    let anchor = conversation.anchor;
+    let at = anchor.at(now);
+    match kind {
+        Kind::Conversation => {
+            hang_up(core, &conversation, now, false);
+            conversation.totals().write(&mut open.fields);
+            (now, None)
+        }
+        Kind::Turn => {
+            let ended = open.turn.and_then(|turn| conversation.close_turn(turn, at, failed));
+            let end = ended.as_ref().map_or(now, |ended| anchor.instant_at(ended.at));
+            if let Some(ended) = ended {
+                write_end(&mut open.fields, &ended);
+            }
+            (end, None)
+        }
+        kind => {
+            if let (Some(turn), Some(first)) = (open.turn, recorded_first_chunk(open, kind)) {
+                conversation.first_chunk(turn, id, anchor.at(first));
+            }
+            let used = Totals::of(&open.fields, failed);
+            let left = conversation.leave(open.turn, id, anchor.at(open.started), at, &used);
+            if left.interrupted && mapping::can_be_interrupted(kind) {
+                open.fields.assume(INTERRUPTED, Value::Bool(true));
+            }
+            (now, left.finish)
+        }
+    }
+}
+
+/// When the first token or byte came, if a field said how long it took.
+fn recorded_first_chunk(open: &OpenSpan, kind: Kind) -> Option<Instant> {
+    let key = mapping::time_to_first_chunk(kind)?;
+    let Some(Value::F64(seconds)) = open.fields.get(key) else { return None };
+    let after = Duration::try_from_secs_f64(*seconds).ok()?;
+    open.started.checked_add(after)
+}

@@ -1,0 +1,173 @@
+//! Which conversations are live?
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::conversation::Conversation;
+
+/// As many as keep threads apart; a power of two.
+const SHARDS: usize = 64;
+
+/// How long nothing may happen in a conversation without a span before it is forgotten.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The same when there is no more room.
+const IDLE_WHEN_FULL: Duration = Duration::from_secs(10);
+
+/// How often a shard is looked through when there is no more room.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Conversations by their id, from any thread. Bounded: what finds no room is not found by its id.
+#[derive(Debug)]
+pub(crate) struct Live {
+    shards: Box<[Mutex<Shard>]>,
+    count: AtomicUsize,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    conversations: FxHashMap<Arc<str>, Arc<Conversation>>,
+    swept: Option<Instant>,
+}
+
+/// What came of an insertion.
+#[derive(Debug, Default)]
+pub(crate) struct Inserted {
+    /// There was no room.
+    pub(crate) refused: bool,
+    /// Idle conversations that were forgotten to make some.
+    pub(crate) evicted: Vec<Arc<Conversation>>,
+}
+
+impl Live {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), count: AtomicUsize::new(0), limit }
+    }
+
+    /// The conversation of this id.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Conversation>> {
+        self.shard(id)?.lock().conversations.get(id).map(Arc::clone)
+    }
+
+    /// Makes a conversation known by this id, instead of another one of the same id.
+    pub(crate) fn insert(&self, id: &Arc<str>, conversation: &Arc<Conversation>, now: Instant) -> Inserted {
+        let mut inserted = Inserted::default();
+        let Some(shard) = self.shard(id) else { return inserted };
+        let mut shard = shard.lock();
+        let (due, idle) =
+            if self.count.load(Ordering::Relaxed) < self.limit { (IDLE, IDLE) } else { (SWEEP, IDLE_WHEN_FULL) };
+        if shard.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= due) {
+            shard.swept = Some(now);
+            inserted.evicted = shard.sweep(now, idle);
+            self.count.fetch_sub(inserted.evicted.len(), Ordering::Relaxed);
+        }
+        let is_known = shard.conversations.contains_key(id);
+        if is_known || self.count.fetch_add(1, Ordering::Relaxed) < self.limit {
+            shard.conversations.insert(Arc::clone(id), Arc::clone(conversation));
+        } else {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            inserted.refused = true;
+        }
+        inserted
+    }
+
+    /// Forgets a conversation, unless another one has its id by now.
+    pub(crate) fn remove(&self, id: &str, conversation: &Arc<Conversation>) {
+        let Some(shard) = self.shard(id) else { return };
+        let mut shard = shard.lock();
+        let is_it = shard.conversations.get(id).is_some_and(|known| Arc::ptr_eq(known, conversation));
+        if is_it {
+            shard.conversations.remove(id);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Conversation>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.lock().conversations.values().map(Arc::clone));
+        }
+        all
+    }
+
+    fn shard(&self, id: &str) -> Option<&Mutex<Shard>> {
+        let hash = usize::try_from(FxBuildHasher.hash_one(id) >> (u64::BITS - SHARDS.trailing_zeros())).ok()?;
+        self.shards.get(hash)
+    }
+}
+
+impl Shard {
+    /// Takes out those in which nothing has happened for so long.
+    fn sweep(&mut self, now: Instant, idle: Duration) -> Vec<Arc<Conversation>> {
+        let is_idle =
+            |known: &Conversation| known.idle_since().is_some_and(|since| now.saturating_duration_since(since) >= idle);
+        let mut evicted = Vec::new();
+        self.conversations.retain(|_, known| {
+            let keep = !is_idle(known);
+            if !keep {
+                evicted.push(Arc::clone(known));
+            }
+            keep
+        });
+        evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IDLE, Live};
+    use crate::clock::Anchor;
+    use crate::conversation::Conversation;
+    use crate::inherited::Inherited;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    fn conversation(id: &str) -> (Arc<str>, Arc<Conversation>) {
+        let id: Arc<str> = id.into();
+        (Arc::clone(&id), Conversation::new(Anchor::now(), Some(id), Inherited::default()))
+    }
+
+    #[test]
+    fn the_last_one_of_an_id_is_found_and_only_it_can_be_forgotten() {
+        let live = Live::new(10);
+        let (id, one) = conversation("c-1");
+        let (_, other) = conversation("c-1");
+        live.insert(&id, &one, Instant::now());
+        live.insert(&id, &other, Instant::now());
+        live.remove(&id, &one);
+        assert!(Arc::ptr_eq(&live.get("c-1").unwrap(), &other));
+        live.remove(&id, &other);
+        assert!(live.get("c-1").is_none());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_refused_until_something_idle_makes_some() {
+        let live = Live::new(2);
+        let now = Instant::now();
+        for id in ["a", "b", "c"] {
+            let (id, conversation) = conversation(id);
+            conversation.set_span(crate::ongoing::Hook { context: opentelemetry::Context::new(), span: None });
+            assert_eq!(live.insert(&id, &conversation, now).refused, &*id == "c");
+        }
+        assert_eq!(live.all().len(), 2);
+    }
+
+    #[test]
+    fn what_is_idle_is_forgotten_after_a_while() {
+        let live = Live::new(10);
+        let now = Instant::now();
+        let (id, one) = conversation("c-1");
+        live.insert(&id, &one, now);
+        assert!(live.insert(&id, &one, now + IDLE / 2).evicted.is_empty());
+        let evicted = live.insert(&id, &one, now + IDLE * 2 + Duration::from_secs(1)).evicted;
+        assert_eq!(evicted.len(), 1);
+        assert!(live.get("c-1").is_some(), "and known again");
+    }
+}

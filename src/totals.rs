@@ -1,0 +1,104 @@
+//! What adds up?
+
+use opentelemetry::Value;
+
+use crate::fields::Fields;
+use crate::semconv::{
+    AUDIO_DURATION, CHARACTERS, ERROR_COUNT, INTERRUPTION_COUNT, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
+    TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS,
+};
+
+/// Sums over the services of a turn or a conversation; what nobody reported is absent, not zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Totals {
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    characters: Option<i64>,
+    /// Seconds.
+    audio: Option<f64>,
+    /// Services that failed.
+    pub(crate) errors: i64,
+    /// Turns that began.
+    pub(crate) turns: i64,
+    /// Turns that were interrupted.
+    pub(crate) interruptions: i64,
+}
+
+impl Totals {
+    /// What one service used.
+    pub(crate) fn of(fields: &Fields, failed: bool) -> Self {
+        let count = |key| match fields.get(key) {
+            Some(Value::I64(count)) => Some(*count),
+            _ => None,
+        };
+        let audio = match fields.get(AUDIO_DURATION) {
+            Some(Value::F64(seconds)) => Some(*seconds),
+            _ => None,
+        };
+        Self {
+            input_tokens: count(USAGE_INPUT_TOKENS),
+            output_tokens: count(USAGE_OUTPUT_TOKENS),
+            characters: count(CHARACTERS),
+            audio,
+            errors: i64::from(failed),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.input_tokens = sum(self.input_tokens, other.input_tokens, i64::saturating_add);
+        self.output_tokens = sum(self.output_tokens, other.output_tokens, i64::saturating_add);
+        self.characters = sum(self.characters, other.characters, i64::saturating_add);
+        self.audio = sum(self.audio, other.audio, |one, other| one + other);
+        self.errors += other.errors;
+        self.turns += other.turns;
+        self.interruptions += other.interruptions;
+    }
+
+    /// Puts them on a turn or a conversation.
+    pub(crate) fn write(&self, fields: &mut Fields) {
+        let counted = |count: i64| (count > 0).then_some(count);
+        for (key, count) in [
+            (TOTAL_INPUT_TOKENS, self.input_tokens),
+            (TOTAL_OUTPUT_TOKENS, self.output_tokens),
+            (TOTAL_CHARACTERS, self.characters),
+            (TURN_COUNT, counted(self.turns)),
+            (INTERRUPTION_COUNT, counted(self.interruptions)),
+            (ERROR_COUNT, counted(self.errors)),
+        ] {
+            if let Some(count) = count {
+                fields.assume(key, Value::I64(count));
+            }
+        }
+        if let Some(seconds) = self.audio {
+            fields.assume(TOTAL_AUDIO_DURATION, Value::F64(seconds));
+        }
+    }
+}
+
+fn sum<T: Copy>(one: Option<T>, other: Option<T>, add: impl Fn(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(add(one, other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Totals;
+
+    #[test]
+    fn what_nobody_reported_stays_absent() {
+        let mut totals = Totals::default();
+        totals.add(&Totals { input_tokens: Some(3), ..Totals::default() });
+        totals.add(&Totals { input_tokens: Some(4), audio: Some(0.5), errors: 1, ..Totals::default() });
+        assert_eq!(totals, Totals { input_tokens: Some(7), audio: Some(0.5), errors: 1, ..Totals::default() });
+    }
+
+    #[test]
+    fn a_sum_does_not_overflow() {
+        let mut totals = Totals { output_tokens: Some(i64::MAX), ..Totals::default() };
+        totals.add(&totals.clone());
+        assert_eq!(totals.output_tokens, Some(i64::MAX));
+    }
+}

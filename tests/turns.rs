@@ -1,0 +1,657 @@
+//! Every span finds its conversation and its turn, and the turn says when it ended and where its time went.
+#![cfg(test)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use expect_test::expect;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer};
+use opentelemetry::{Context, KeyValue, Value};
+use support::{Backend, Exported, duration, exported, exported_with};
+use tracing::field::Empty;
+use tracing::{Span, error, info, info_span};
+use tracing_genai::{GenAi, SpanExt, TracePer};
+use tracing_subscriber::prelude::*;
+
+fn ms(ms: u64) {
+    thread::sleep(Duration::from_millis(ms));
+}
+
+fn text(exported: &Exported, name: &str, key: &str) -> Option<String> {
+    exported.attribute(name, key).map(|value| value.to_string())
+}
+
+fn seconds(exported: &Exported, name: &str, key: &str) -> f64 {
+    match exported.attribute(name, key) {
+        Some(Value::F64(seconds)) => seconds,
+        other => panic!("{key} of {name} is {other:?}"),
+    }
+}
+
+#[test]
+fn a_service_is_found_by_its_conversation_id_from_anywhere() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1", user_id = "u-1");
+        drop(info_span!("tts", conversation_id = "c-1", model = "greeting"));
+        let turn = info_span!(parent: &conversation, "turn");
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        let elsewhere = thread::spawn(move || {
+            tracing::dispatcher::with_default(&dispatch, || {
+                let _other = info_span!("http_request").entered();
+                info_span!("stt", conversation_id = "c-1").in_scope(|| drop(info_span!("tool", tool = "clock")));
+            });
+        });
+        elsewhere.join().unwrap();
+        drop(info_span!(parent: None, "llm", thread_id = "c-1"));
+        drop(turn);
+    });
+    expect![[r#"
+        conversation
+          text_to_speech greeting
+          turn
+            speech_to_text
+              execute_tool clock
+            chat
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.traces(), 1);
+    for name in ["speech_to_text", "execute_tool clock", "chat"] {
+        assert_eq!(text(&exported, name, "user.id").as_deref(), Some("u-1"), "{name}");
+        assert_eq!(text(&exported, name, "voice.turn.number").as_deref(), Some("1"), "{name}");
+    }
+}
+
+#[test]
+fn a_service_that_finds_only_its_conversation_joins_the_open_turn() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation").entered();
+        let turn = info_span!(parent: &*conversation, "turn");
+        drop(info_span!("stt"));
+        drop(info_span!(parent: &*conversation, "llm"));
+        info_span!("agent").in_scope(|| drop(info_span!("tool")));
+        drop(turn);
+        drop(info_span!("tts"));
+    });
+    expect![[r#"
+        conversation
+          turn
+            speech_to_text
+            chat
+            invoke_agent
+              execute_tool
+          text_to_speech
+    "#]]
+    .assert_eq(&exported.to_string());
+}
+
+#[test]
+fn an_id_of_another_conversation_goes_there_and_an_unknown_one_stands_alone() {
+    let exported = exported(|| {
+        let other = info_span!("conversation", conversation_id = "other", otel.name = "other");
+        let _conversation = info_span!("conversation", conversation_id = "mine").entered();
+        let _turn = info_span!("turn").entered();
+        drop(info_span!("llm", conversation_id = "other"));
+        drop(info_span!("stt", conversation_id = "unknown"));
+        drop(info_span!(parent: &other, "tts", conversation_id = "mine", model = "explicit"));
+        drop(info_span!("tool", conversation_id = ""));
+    });
+    expect![[r#"
+        other
+          chat
+          text_to_speech explicit
+        conversation
+          turn
+            execute_tool
+        speech_to_text
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(text(&exported, "speech_to_text", "gen_ai.conversation.id").as_deref(), Some("unknown"));
+    assert_eq!(text(&exported, "execute_tool", "gen_ai.conversation.id").as_deref(), Some("mine"));
+}
+
+#[test]
+fn a_service_carries_its_turn_by_number() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        for number in 1..=3 {
+            drop(info_span!(parent: &conversation, "turn", number));
+        }
+        let _open = info_span!(parent: &conversation, "turn", number = 4);
+        drop(info_span!("tool", conversation_id = "c-1", turn_number = 2, tool = "slow"));
+        drop(info_span!("tool", conversation_id = "c-1", turn_number = 99, tool = "lost"));
+    });
+    let parent = |name| exported.span(name).parent_span_id;
+    let turn = |number: i64| {
+        let of = |span: &&opentelemetry_sdk::trace::SpanData| {
+            span.name == "turn" && span.attributes.contains(&KeyValue::new("voice.turn.number", number))
+        };
+        exported.spans.iter().find(of).unwrap().span_context.span_id()
+    };
+    assert_eq!(parent("execute_tool slow"), turn(2));
+    assert_eq!(parent("execute_tool lost"), turn(4));
+    assert_eq!(exported.attribute("execute_tool slow", "voice.turn.number"), Some(Value::I64(2)));
+}
+
+#[test]
+fn turns_without_a_conversation_span_share_its_id_and_link_to_the_one_before() {
+    let exported = exported(|| {
+        for name in ["first", "second", "third"] {
+            let turn = info_span!("turn", conversation_id = "c-1", otel.name = name);
+            drop(info_span!("llm", conversation_id = "c-1", model = name));
+            drop(turn);
+        }
+        drop(info_span!("turn", otel.name = "alone"));
+    });
+    expect![[r#"
+        first
+          chat first
+        second
+          chat second
+        third
+          chat third
+        alone
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.traces(), 4);
+    assert!(exported.span("first").links.links.is_empty());
+    for (name, before, number) in [("second", "first", 2), ("third", "second", 3)] {
+        assert_eq!(exported.span(name).links.links[0].span_context, exported.span(before).span_context);
+        assert_eq!(exported.attribute(name, "voice.turn.number"), Some(Value::I64(number)));
+    }
+    assert_eq!(exported.attribute("alone", "gen_ai.conversation.id"), None, "no id is made up");
+}
+
+#[test]
+fn a_trace_can_be_a_turn() {
+    let genai = GenAi::new().with_trace_per(TracePer::Turn);
+    let exported = exported_with(&genai, || {
+        let _conversation = info_span!("conversation", conversation_id = "c-1").entered();
+        info_span!("turn", otel.name = "first").in_scope(|| drop(info_span!("llm")));
+        info_span!("turn", otel.name = "second").in_scope(|| ());
+        drop(info_span!("tts"));
+    });
+    expect![[r#"
+        conversation
+          text_to_speech
+        first
+          chat
+        second
+    "#]]
+    .assert_eq(&exported.to_string());
+    let links =
+        |name| exported.span(name).links.links.iter().map(|link| link.span_context.span_id()).collect::<HashSet<_>>();
+    let id = |name| exported.span(name).span_context.span_id();
+    assert_eq!(links("first"), HashSet::from([id("conversation")]));
+    assert_eq!(links("second"), HashSet::from([id("conversation"), id("first")]));
+}
+
+#[test]
+fn speaking_events_make_the_turns_where_the_program_opens_none() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1").entered();
+        info!("bot_started_speaking");
+        drop(info_span!("tts", model = "greeting"));
+        info!("bot_stopped_speaking");
+
+        info!("user_started_speaking");
+        drop(info_span!("stt", model = "one"));
+        info!("user_stopped_speaking");
+        info!("user_started_speaking");
+        info!("user_stopped_speaking");
+        drop(info_span!("llm", model = "one"));
+        info!("bot_started_speaking");
+        ms(5);
+        info!("bot_stopped_speaking");
+        ms(30);
+
+        info!(conversation_id = "c-1", "user_started_speaking");
+        drop(info_span!("stt", model = "two"));
+        info!("user_stopped_speaking");
+        info!("bot_started_speaking");
+        info!("user_started_speaking");
+        drop(info_span!("stt", model = "three"));
+        drop(conversation);
+    });
+    expect![[r#"
+        conversation
+          text_to_speech greeting
+          turn
+            speech_to_text one
+            chat one
+          turn
+            speech_to_text two
+          turn
+            speech_to_text three
+    "#]]
+    .assert_eq(&exported.to_string());
+    let turns: Vec<_> = exported.spans.iter().filter(|span| span.name == "turn").collect();
+    let value = |turn: usize, key: &str| support::attributes(turns[turn]).remove(key).map(|value| value.to_string());
+    for (turn, reason, interrupted) in
+        [(0, "completed", None), (1, "interrupted", Some("true")), (2, "session_closed", None)]
+    {
+        assert_eq!(value(turn, "voice.turn.number"), Some((turn + 1).to_string()));
+        assert_eq!(value(turn, "voice.end_reason").as_deref(), Some(reason));
+        assert_eq!(value(turn, "voice.interrupted").as_deref(), interrupted);
+        assert_eq!(value(turn, "gen_ai.conversation.id").as_deref(), Some("c-1"));
+    }
+    assert_eq!(value(1, "voice.interruption.source").as_deref(), Some("user"));
+    assert_eq!(turns[1].end_time, turns[2].start_time, "cut off where the user started");
+    assert!(turns[1].start_time.duration_since(turns[0].end_time).unwrap() >= Duration::from_millis(30), "no padding");
+    assert!(exported.spans.iter().all(|span| span.events.events.is_empty()));
+}
+
+#[test]
+fn an_utterance_that_is_announced_before_its_turn_span_makes_no_second_turn() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        for _ in 0..2 {
+            info!(ms_ago = 20, "user_started_speaking");
+            let _turn = info_span!("turn").entered();
+            drop(info_span!("stt"));
+            info!(ms_ago = 10, "user_stopped_speaking");
+            info!("bot_started_speaking");
+            info!("bot_stopped_speaking");
+        }
+    });
+    expect![[r#"
+        conversation
+          turn
+            speech_to_text
+          turn
+            speech_to_text
+    "#]]
+    .assert_eq(&exported.to_string());
+    for span in exported.spans.iter().filter(|span| span.name == "turn") {
+        let Some(Value::F64(latency)) = support::attributes(span).remove("voice.user_to_agent_latency") else {
+            panic!("no latency")
+        };
+        assert!((0.010..0.030).contains(&latency), "{latency}");
+    }
+}
+
+#[test]
+fn speaking_events_with_nothing_but_an_id_make_turns_too() {
+    let exported = exported(|| {
+        let _worker = info_span!("worker").entered();
+        info!(conversation_id = "c-1", "user_started_speaking");
+        info!(conversation_id = "c-1", "user_stopped_speaking");
+        drop(info_span!("llm", conversation_id = "c-1"));
+        info!(conversation_id = "c-1", "bot_started_speaking");
+        info!(conversation_id = "c-1", "bot_stopped_speaking");
+        info!(conversation_id = "c-1", "user_started_speaking");
+    });
+    expect![[r#"
+        turn
+          chat
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(text(&exported, "turn", "gen_ai.conversation.id").as_deref(), Some("c-1"));
+}
+
+#[test]
+fn the_latency_is_told_apart_and_sums_exactly() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        let turn = info_span!("turn").entered();
+        info!("user_started_speaking");
+        let stt = info_span!("stt");
+        info!("user_stopped_speaking");
+        ms(20);
+        drop(stt);
+        ms(10);
+        let llm = info_span!("llm");
+        ms(30);
+        info!(parent: &llm, "first_token");
+        let tool = info_span!("tool");
+        ms(15);
+        drop(tool);
+        ms(5);
+        let tts = info_span!("tts");
+        ms(25);
+        info!(parent: &tts, "first_audio");
+        ms(5);
+        info!("bot_started_speaking");
+        drop((llm, tts, turn));
+    });
+    let part = |part: &str| seconds(&exported, "turn", &format!("voice.latency.{part}"));
+    let mut sum = 0.0;
+    for (name, least) in [
+        ("transcription", 0.020),
+        ("turn_detection", 0.010),
+        ("llm", 0.030),
+        ("tool", 0.015),
+        ("aggregation", 0.005),
+        ("synthesis", 0.025),
+        ("playout", 0.005),
+    ] {
+        assert!(part(name) >= least && part(name) < least + 0.02, "{name}: {}", part(name));
+        sum += part(name);
+    }
+    assert!((sum - seconds(&exported, "turn", "voice.user_to_agent_latency")).abs() < 1e-12);
+}
+
+#[test]
+fn without_a_bot_that_was_heard_the_first_audio_counts_and_without_that_nothing() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        info_span!("turn", otel.name = "audio").in_scope(|| {
+            info!("user_started_speaking");
+            info!("user_stopped_speaking");
+            info_span!("tts", started_ms_ago = 0).in_scope(|| {
+                ms(10);
+                info!("first_audio");
+            });
+        });
+        info_span!("turn", otel.name = "silent").in_scope(|| {
+            info!("user_started_speaking");
+            info!("user_stopped_speaking");
+            drop(info_span!("tts"));
+        });
+        info_span!("turn", otel.name = "typed").in_scope(|| info!("bot_started_speaking"));
+    });
+    assert!(seconds(&exported, "audio", "voice.user_to_agent_latency") >= 0.010);
+    for name in ["silent", "typed"] {
+        assert!(!exported.attributes(name).keys().any(|key| key.contains("latency")), "{name}");
+    }
+}
+
+#[test]
+fn a_turn_ends_when_its_reason_is_said_or_the_next_one_opens() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation");
+        let said = info_span!(parent: &conversation, "turn", otel.name = "said", end_reason = Empty);
+        said.record("end_reason", "completed");
+        let followed = info_span!(parent: &conversation, "turn", otel.name = "followed");
+        let late = info_span!(parent: &followed, "tool", result = Empty, cost = 1.0);
+        ms(30);
+        let next = info_span!(parent: &conversation, "turn", otel.name = "next");
+        drop(next);
+        drop(followed);
+        ms(30);
+        drop(late);
+        drop(said);
+    });
+    expect![[r#"
+        conversation
+          said
+          followed
+            execute_tool
+          next
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert!(duration(exported.span("said")) < Duration::from_millis(25));
+    let followed = duration(exported.span("followed"));
+    assert!(followed >= Duration::from_millis(30) && followed < Duration::from_millis(55), "{followed:?}");
+    assert_eq!(exported.span("followed").end_time, exported.span("next").start_time);
+    assert!(exported.span("execute_tool").end_time > exported.span("followed").end_time);
+}
+
+#[test]
+fn only_an_interrupted_turn_interrupts_its_open_services() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        let turn =
+            info_span!(parent: &conversation, "turn", otel.name = "cut", interrupted = Empty, end_reason = Empty);
+        drop(info_span!(parent: &turn, "llm", model = "before"));
+        let open = info_span!(parent: &turn, "llm", model = "open");
+        let tool = info_span!(parent: &turn, "tool", tool = "slow");
+        turn.record("interrupted", true);
+        turn.record("end_reason", "interrupted");
+        drop((open, tool));
+        let turn = info_span!(parent: &conversation, "turn", otel.name = "done");
+        let late = info_span!("llm", conversation_id = "c-1", model = "late");
+        drop(turn);
+        drop(late);
+    });
+    for (name, interrupted) in [
+        ("cut", Some("true")),
+        ("chat before", None),
+        ("chat open", Some("true")),
+        ("execute_tool slow", None),
+        ("done", None),
+        ("chat late", None),
+    ] {
+        assert_eq!(text(&exported, name, "voice.interrupted").as_deref(), interrupted, "{name}");
+    }
+    assert_eq!(text(&exported, "done", "voice.end_reason").as_deref(), Some("completed"));
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_failure_marks_its_span_and_gives_the_turn_its_reason() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        info_span!("turn", otel.name = "failed").in_scope(|| {
+            info_span!("stt", error = "timeout").in_scope(|| ());
+            info_span!("llm").in_scope(|| error!("no answer"));
+        });
+        info_span!("turn", otel.name = "fine").in_scope(|| drop(info_span!("tts")));
+    });
+    expect![[r#"
+        conversation
+          failed
+            speech_to_text [error timeout]
+            chat [error _OTHER]
+          fine
+            text_to_speech
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(text(&exported, "failed", "voice.end_reason").as_deref(), Some("error"));
+    assert_eq!(text(&exported, "failed", "error.type"), None);
+    assert_eq!(text(&exported, "failed", "voice.error.count").as_deref(), Some("2"));
+    assert_eq!(text(&exported, "fine", "voice.end_reason").as_deref(), Some("completed"));
+    assert_eq!(text(&exported, "conversation", "voice.error.count").as_deref(), Some("2"));
+}
+
+/// Opens a span while the panic unwinds: that one is none of its victims.
+struct Cleanup;
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        info_span!("embeddings").in_scope(|| ());
+    }
+}
+
+#[test]
+fn a_panic_marks_the_innermost_span_once() {
+    let exported = exported(|| {
+        let turn = info_span!("turn");
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _turn = turn.enter();
+            let _llm = info_span!("llm").entered();
+            let _other = info_span!("not_ours").entered();
+            let _cleanup = Cleanup;
+            let _held = info_span!("tool");
+            panic!("its own");
+        }));
+        assert!(panicked.is_err());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _tts = info_span!(parent: &turn, "tts").entered();
+            panic!("again");
+        }));
+        assert!(panicked.is_err());
+        drop(info_span!(parent: &turn, "stt"));
+    });
+    expect![[r#"
+        turn
+          chat
+            execute_tool [error panic]
+            embeddings
+          text_to_speech [error panic]
+          speech_to_text
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.span("execute_tool").status, opentelemetry::trace::Status::error(""));
+    assert_eq!(text(&exported, "turn", "voice.end_reason").as_deref(), Some("error"));
+}
+
+#[test]
+fn usage_adds_up_on_the_turn_and_the_conversation() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1").entered();
+        for _ in 0..2 {
+            let _turn = info_span!("turn", number = Empty).entered();
+            drop(info_span!("stt", audio_ms = 1_500));
+            drop(info_span!("llm", input_tokens = 40, output_tokens = 10));
+            drop(info_span!("llm", input_tokens = 2));
+            drop(info_span!("tts", text = "hello", audio_seconds = 0.5));
+        }
+        drop(info_span!("llm", input_tokens = 100));
+        drop(conversation);
+        drop(info_span!("llm", input_tokens = 100, conversation_id = "c-1"));
+    });
+    let turn = exported.spans.iter().find(|span| span.name == "turn").unwrap();
+    let conversation = exported.attributes("conversation");
+    for (totals, usage) in [(support::attributes(turn), (42, 10, 5, 2.0)), (conversation.clone(), (184, 20, 10, 4.0))] {
+        assert_eq!(totals["voice.usage.input_tokens"], Value::I64(usage.0));
+        assert_eq!(totals["voice.usage.output_tokens"], Value::I64(usage.1));
+        assert_eq!(totals["voice.usage.characters"], Value::I64(usage.2));
+        assert_eq!(totals["voice.usage.audio_duration"], Value::F64(usage.3));
+        assert!(!totals.keys().any(|key| key.starts_with("gen_ai.usage")), "backends would add them up twice");
+        assert!(!totals.contains_key("voice.error.count"));
+    }
+    assert_eq!(conversation["voice.turn.count"], Value::I64(2));
+    let nothing = support::exported(|| info_span!("conversation").in_scope(|| drop(info_span!("llm"))));
+    assert!(!nothing.attributes("conversation").keys().any(|key| key.starts_with("voice.")), "nothing is no zero");
+}
+
+#[test]
+fn baggage_that_was_asked_for_is_on_all_below() {
+    let genai = GenAi::new().with_baggage(["tenant", "campaign"]);
+    let exported = exported_with(&genai, || {
+        let baggage = Context::current_with_baggage([KeyValue::new("tenant", "acme"), KeyValue::new("secret", "x")]);
+        let conversation = {
+            let _attached = baggage.attach();
+            info_span!("conversation", conversation_id = "c-1")
+        };
+        let _turn = info_span!(parent: &conversation, "turn", campaign = "spring").entered();
+        info_span!("llm").in_scope(|| {
+            assert_eq!(Context::current().baggage().get("tenant").map(ToString::to_string).as_deref(), Some("acme"));
+        });
+        drop(info_span!(parent: None, "tts", conversation_id = "c-1"));
+    });
+    for name in ["conversation", "turn", "chat", "text_to_speech"] {
+        assert_eq!(text(&exported, name, "tenant").as_deref(), Some("acme"), "{name}");
+        assert_eq!(text(&exported, name, "secret"), None, "{name}");
+    }
+}
+
+#[test]
+fn a_span_has_a_context_to_inject_and_takes_links() {
+    let backend = Backend::default();
+    let remote =
+        SpanContext::new(TraceId::from(7_u128), SpanId::from(7_u64), TraceFlags::SAMPLED, true, TraceState::default());
+    let subscriber = tracing_subscriber::registry().with(Some(tracing_genai::layer(backend.tracer())));
+    tracing::subscriber::with_default(subscriber, || {
+        let llm = info_span!("llm");
+        let span = backend.tracer().start_with_context("http client", &llm.context());
+        drop(span);
+        llm.add_link(remote.clone());
+        info_span!("not_ours").add_link(remote.clone());
+        assert!(!Span::none().context().span().span_context().is_valid());
+        assert!(!Context::current().has_active_span());
+    });
+    let exported = backend.exported();
+    expect![[r#"
+        chat
+          http client
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.span("chat").links.links[0].span_context, remote);
+}
+
+#[test]
+fn the_odd_cases_have_an_outcome() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        let first = info_span!(parent: &conversation, "turn", otel.name = "opened twice");
+        let second = info_span!(parent: &conversation, "turn", otel.name = "at once");
+        drop(info_span!("stt", conversation_id = "c-1"));
+        drop((first, second));
+        conversation.record("conversation_id", "c-2");
+        drop(conversation);
+        drop(info_span!("tts", conversation_id = "c-1"));
+        drop(info_span!("llm", conversation_id = ""));
+        drop(info_span!("tool", conversation_id = "x".repeat(1_000_000).as_str()));
+    });
+    expect![[r#"
+        conversation
+          opened twice
+          at once
+            speech_to_text
+        text_to_speech
+        chat
+        execute_tool
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(text(&exported, "conversation", "gen_ai.conversation.id").as_deref(), Some("c-1"), "the first id stays");
+    assert_eq!(text(&exported, "text_to_speech", "gen_ai.conversation.id").as_deref(), Some("c-1"));
+    assert_eq!(text(&exported, "chat", "gen_ai.conversation.id"), None);
+    assert_eq!(exported.attributes("execute_tool").len(), 2, "an endless id is not exported");
+    assert_eq!((exported.stats.refused.already_given, exported.stats.refused.out_of_range), (1, 1));
+}
+
+#[test]
+fn a_conversation_is_found_by_an_id_that_it_was_told_late() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = Empty);
+        let _turn = info_span!(parent: &conversation, "turn");
+        conversation.record("conversation_id", "c-1");
+        drop(info_span!("llm", conversation_id = "c-1"));
+    });
+    expect![[r#"
+        conversation
+          turn
+            chat
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(text(&exported, "turn", "gen_ai.conversation.id").as_deref(), Some("c-1"));
+}
+
+#[test]
+fn what_finds_no_room_by_its_id_is_counted_and_belongs_by_ancestry() {
+    let exported = exported_with(&GenAi::new().with_max_conversations(1), || {
+        let _one = info_span!("conversation", conversation_id = "c-1", otel.name = "one");
+        let other = info_span!("conversation", conversation_id = "c-2", otel.name = "other");
+        let _turn = info_span!(parent: &other, "turn");
+        drop(info_span!(parent: &other, "llm"));
+        drop(info_span!("stt", conversation_id = "c-2"));
+    });
+    expect![[r#"
+        one
+        other
+          turn
+            chat
+        speech_to_text
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.stats.conversations_over_limit, 1);
+}
+
+#[test]
+fn a_shutdown_ends_made_turns_too() {
+    let backend = Backend::default();
+    let genai = GenAi::new();
+    let subscriber = tracing_subscriber::registry().with(genai.layer(backend.tracer()));
+    tracing::subscriber::with_default(subscriber, || {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        info!(parent: &conversation, "user_started_speaking");
+        let llm = info_span!("llm", conversation_id = "c-1");
+        info!(conversation_id = "c-2", "user_started_speaking");
+        genai.handle().shutdown(Duration::from_secs(5));
+        drop((conversation, llm));
+    });
+    let exported = backend.exported();
+    expect![[r#"
+        conversation
+          turn
+            chat
+        turn
+    "#]]
+    .assert_eq(&exported.to_string());
+}
