@@ -20,7 +20,11 @@ fn exports(console: &Console, tree: &ExpectFile) {
 
 fn seconds(console: &Console, name: &str, key: &str) -> f64 {
     let span = console.0.iter().find(|span| span.name == name).unwrap();
-    span.attributes[key].trim_start_matches("F64(").trim_end_matches(')').parse().unwrap()
+    number(&span.attributes[key])
+}
+
+fn number(printed: &str) -> f64 {
+    printed.trim_start_matches("F64(").trim_end_matches(')').parse().unwrap()
 }
 
 #[test]
@@ -42,27 +46,79 @@ fn existing_setup() {
     exports(&console("existing_setup", &[]), &expect_file!["../examples/existing_setup.tree.txt"]);
 }
 
-#[test]
-fn replay_of_two_turns() {
-    for parents in ["explicit", "entered"] {
-        let console = console("replay", &["examples/recordings/two-turns.jsonl", "--parents", parents]);
-        exports(&console, &expect_file!["../examples/recordings/two-turns.tree.txt"]);
-        for (name, recorded) in [("chat gpt-4o-mini", 0.241_686), ("chat gpt-4o-mini-2024-07-18", 0.153_987)] {
-            let first = seconds(&console, name, "gen_ai.response.time_to_first_chunk");
-            assert!((first - recorded).abs() < 0.005, "{name}: {first}");
+/// A recording gives one tree, whatever the services know of their parents, and whether the turns are spans or only
+/// spoken of.
+fn replays(recording: &str, tree: &ExpectFile) {
+    let file = format!("examples/recordings/{recording}.jsonl");
+    for parents in ["explicit", "entered", "ids"] {
+        for turns in ["spans", "events"] {
+            let options = [file.as_str(), "--parents", parents, "--turns", turns, "--speed", "20"];
+            let console = console("replay", &options);
+            exports(&console, tree);
         }
-        let chat = console.0.iter().find(|span| span.name == "chat gpt-4o-mini").unwrap();
-        assert_eq!(chat.attributes["gen_ai.usage.input_tokens"], "I64(42)");
-        assert_eq!(chat.attributes["gen_ai.usage.output_tokens"], "I64(11)");
     }
 }
 
 #[test]
+fn replay_of_two_turns() {
+    replays("two-turns", &expect_file!["../examples/recordings/two-turns.tree.txt"]);
+}
+
+#[test]
 fn replay_of_a_tool_call() {
-    for parents in ["explicit", "entered"] {
-        let console =
-            console("replay", &["examples/recordings/tool-call.jsonl", "--parents", parents, "--speed", "20"]);
-        exports(&console, &expect_file!["../examples/recordings/tool-call.tree.txt"]);
+    replays("tool-call", &expect_file!["../examples/recordings/tool-call.tree.txt"]);
+}
+
+#[test]
+fn replay_of_a_barge_in() {
+    replays("barge-in", &expect_file!["../examples/recordings/barge-in.tree.txt"]);
+}
+
+#[test]
+fn replay_of_errors() {
+    replays("errors", &expect_file!["../examples/recordings/errors.tree.txt"]);
+    let console = console("replay", &["examples/recordings/errors.jsonl", "--parents", "ids", "--speed", "20"]);
+    for failed in console.0.iter().filter(|span| span.status.starts_with("Error")) {
+        assert!(failed.attributes.keys().all(|key| !key.contains("first")), "no byte, no time: {failed:?}");
+        assert!(!failed.attributes.contains_key("voice.interrupted"), "an error is no interruption");
+    }
+    let audio: Vec<_> = console.0.iter().filter_map(|span| span.attributes.get("voice.audio.duration")).collect();
+    assert_eq!(audio, ["F64(2.48)", "F64(2.5)"], "each as recorded, and none on a neighbour");
+}
+
+#[test]
+fn replay_at_the_recorded_speed_has_the_recorded_latency() {
+    // Computed by hand from the recording's own times: the user's stop is 200 ms before its event.
+    let recorded = [
+        ("voice.user_to_agent_latency", 0.931, 0.781),
+        ("voice.latency.transcription", 0.370_567, 0.287_841),
+        ("voice.latency.turn_detection", 0.181_902, 0.216_578),
+        ("voice.latency.llm", 0.241_686, 0.153_987),
+        ("voice.latency.aggregation", 0.060_250, 0.045_511),
+        ("voice.latency.synthesis", 0.074_225, 0.075_736),
+        ("voice.latency.playout", 0.002_370, 0.001_347),
+    ];
+    let console = console("replay", &["examples/recordings/two-turns.jsonl", "--parents", "ids"]);
+    for (name, first) in [("chat gpt-4o-mini", 0.241_686), ("chat gpt-4o-mini-2024-07-18", 0.153_987)] {
+        let measured = seconds(&console, name, "gen_ai.response.time_to_first_chunk");
+        assert!((measured - first).abs() < 0.005, "{name}: {measured}");
+    }
+    let chat = console.0.iter().find(|span| span.name == "chat gpt-4o-mini").unwrap();
+    assert_eq!(chat.attributes["gen_ai.usage.input_tokens"], "I64(42)");
+    assert_eq!(chat.attributes["gen_ai.usage.output_tokens"], "I64(11)");
+
+    let turns: Vec<_> = console.0.iter().filter(|span| span.name == "turn").collect();
+    for (key, first, second) in recorded {
+        for (turn, expected) in turns.iter().zip([first, second]) {
+            let measured = number(&turn.attributes[key]);
+            // 2 ms on a quiet machine; the tests run side by side.
+            assert!((measured - expected).abs() < 0.010, "{key}: {measured}, recorded {expected}");
+        }
+    }
+    for turn in turns {
+        let parts = turn.attributes.iter().filter(|(key, _)| key.starts_with("voice.latency."));
+        let sum: f64 = parts.map(|(_, value)| number(value)).sum();
+        assert!((sum - number(&turn.attributes["voice.user_to_agent_latency"])).abs() < 1e-12);
     }
 }
 
