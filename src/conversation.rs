@@ -291,7 +291,8 @@ impl Conversation {
         for turn in state.turns.values_mut().filter(|turn| turn.ended.is_none() && !turn.closed) {
             turn.hung_up = turn.exchange.end().is_none();
         }
-        state.open.and_then(|open| state.end(open, at))
+        let made = state.open.filter(|open| state.turns.get(open).is_some_and(Turn::is_made));
+        made.and_then(|made| state.end(made, at))
     }
 
     /// What its services used so far.
@@ -302,7 +303,7 @@ impl Conversation {
     /// Since when nothing happens in it, if it could be forgotten: it has no span, and nothing of the program's is open.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        let is_open = |turn: &Turn| turn.members > 0 || (!turn.closed && matches!(turn.body, Body::Own(_)));
+        let is_open = |turn: &Turn| turn.members > 0 || !(turn.closed || turn.is_made());
         let is_idle = state.span.is_none() && !state.turns.values().any(is_open);
         is_idle.then(|| self.anchor.instant_at(state.touched))
     }
@@ -355,7 +356,7 @@ impl State {
     /// A made turn that nobody hangs on and the program's own turn follows was no turn.
     fn drop_announcement(&mut self) {
         let Some(open) = self.open else { return };
-        let announced = |turn: &Turn| matches!(turn.body, Body::Made(_)) && turn.number.is_none();
+        let announced = |turn: &Turn| turn.is_made() && turn.number.is_none();
         if self.turns.get(&open).is_some_and(announced) {
             let turn = self.turns.remove(&open);
             self.open = None;
@@ -370,8 +371,7 @@ impl State {
     fn end(&mut self, key: TurnKey, at: At) -> Option<TurnKey> {
         let turn = self.turns.get_mut(&key)?;
         if turn.ended.is_none() {
-            let own = matches!(turn.body, Body::Own(_));
-            let ended = if own { None } else { turn.exchange.end() };
+            let ended = turn.exchange.end().filter(|_| turn.is_made());
             turn.ended = Some(ended.unwrap_or(at).max(turn.started));
         }
         turn.is_ready().then_some(key)
@@ -380,7 +380,7 @@ impl State {
     /// The exchange of this turn is over: a made turn is, too.
     fn exchange_over(&mut self, key: TurnKey) -> Option<TurnKey> {
         let turn = self.turns.get_mut(&key)?;
-        let end = turn.exchange.end().filter(|_| matches!(turn.body, Body::Made(_)))?;
+        let end = turn.exchange.end().filter(|_| turn.is_made())?;
         turn.ended.get_or_insert(end.max(turn.started));
         turn.is_ready().then_some(key)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) tracer: Box<dyn Starts>,
     pub(crate) open: OpenSpans,
     pub(crate) live: Live,
+    /// How often a span was told something that those below it inherit, after it had opened.
+    pub(crate) told_late: AtomicU64,
     plans: RwLock<FxHashMap<Identifier, Arc<Plan>>>,
 }
 
@@ -87,6 +90,7 @@ impl Core {
             shared: Arc::clone(shared),
             tracer,
             open: OpenSpans::new(),
+            told_late: AtomicU64::new(0),
             plans: RwLock::default(),
         });
         let mut cores = shared.cores.lock();

@@ -4,7 +4,12 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use tracing::Span;
 
+use crate::layer::GenAiLayer;
+
 /// The OpenTelemetry side of a [`tracing::Span`] under the layer, for outgoing calls and for links.
+///
+/// It finds the layer alone, filtered, in an `Option`, a `Box` or a `Vec`. In a `tracing_subscriber::reload::Layer` it does
+/// not: there `context()` is what is attached while the span is entered, and `add_link()` does nothing.
 ///
 /// ```
 /// use opentelemetry::trace::{TraceContextExt, TracerProvider};
@@ -32,14 +37,17 @@ pub trait SpanExt {
 
 impl SpanExt for Span {
     fn context(&self) -> Context {
-        self.in_scope(Context::current)
+        exported(self).unwrap_or_else(|| self.in_scope(Context::current))
     }
 
     fn add_link(&self, other: SpanContext) {
-        let outside = Context::map_current(|context| context.span().span_context().clone());
-        let context = self.context();
-        if *context.span().span_context() != outside {
+        if let Some(context) = exported(self) {
             context.span().add_link(other, Vec::new());
         }
     }
+}
+
+/// The context of a span that our layer exports.
+fn exported(span: &Span) -> Option<Context> {
+    span.with_subscriber(|(id, dispatch)| dispatch.downcast_ref::<GenAiLayer>()?.context(id)).flatten()
 }

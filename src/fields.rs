@@ -12,7 +12,7 @@ use opentelemetry::{KeyValue, Value};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
-use crate::semconv::{CHARACTERS, TOOL_COUNT, is_sampler_key, is_standard};
+use crate::semconv::{CHARACTERS, TOOL_COUNT, is_in_name, is_inherited, is_sampler_key, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
@@ -74,14 +74,26 @@ pub(crate) enum Said {
     Nothing,
 }
 
+impl Said {
+    /// Whether the spans below take it over.
+    pub(crate) fn is_inherited(&self) -> bool {
+        matches!(self, Self::Attribute(key, _) if is_inherited(key))
+    }
+}
+
 /// Everything that a span's fields said.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     attributes: Vec<Attribute>,
     started: bool,
+    /// Something that the exported name may hold came after the start.
+    renamed: bool,
     failure: Failure,
     rare: Option<Box<Rare>>,
 }
+
+/// Room for what a span is given besides its own fields.
+const ASSUMED: usize = 6;
 
 #[derive(Debug)]
 struct Attribute {
@@ -113,6 +125,10 @@ pub(crate) enum StatusCode {
 }
 
 impl Fields {
+    pub(crate) fn with_capacity(fields: usize) -> Self {
+        Self { attributes: Vec::with_capacity(fields + ASSUMED), ..Self::default() }
+    }
+
     /// Takes one value in, or says why not.
     pub(crate) fn apply(&mut self, said: Said) -> Result<(), Refusal> {
         match said {
@@ -150,6 +166,7 @@ impl Fields {
     /// An attribute that holds as long as the span's own fields give none.
     pub(crate) fn assume(&mut self, key: &'static str, value: Value) {
         if self.get(key).is_none() {
+            self.renamed |= self.started && is_in_name(key);
             self.attributes.push(Attribute { key, value, sent: false, assumed: true });
         }
     }
@@ -193,6 +210,11 @@ impl Fields {
             .drain(..)
             .filter(|attribute| !attribute.sent)
             .map(|attribute| KeyValue::new(attribute.key, attribute.value))
+    }
+
+    /// Whether the exported name may be another one than at the start.
+    pub(crate) fn is_renamed(&self) -> bool {
+        self.renamed
     }
 
     pub(crate) fn failure(&self) -> &Failure {
@@ -244,6 +266,7 @@ impl Fields {
     }
 
     fn put(&mut self, key: &'static str, value: Value) {
+        self.renamed |= self.started && is_in_name(key);
         match self.attributes.iter_mut().find(|attribute| attribute.key == key) {
             None => self.attributes.push(Attribute { key, value, sent: false, assumed: false }),
             Some(attribute) => {
@@ -257,6 +280,7 @@ impl Fields {
         if self.is_fixed(key) {
             return Err(Refusal::AlreadyGiven);
         }
+        self.renamed |= self.started && is_in_name(key);
         self.attributes.retain(|attribute| attribute.key != key);
         Ok(())
     }
@@ -266,7 +290,10 @@ impl Fields {
         match control {
             Control::Error => self.failure.set_error(raw),
             Control::ErrorType => self.failure.set_error_type(raw),
-            Control::Name => self.rare().name = Some(text()?),
+            Control::Name => {
+                self.renamed |= self.started;
+                self.rare().name = Some(text()?);
+            }
             Control::StatusCode => self.rare().status = Some(status_code(&text()?)?),
             Control::StatusDescription => self.rare().status_description = Some(text()?),
             // The SDK takes these three when the span starts and never again.

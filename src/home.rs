@@ -1,6 +1,7 @@
 //! What does a new span hang on and belong to?
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use opentelemetry::baggage::BaggageExt;
@@ -13,6 +14,7 @@ use crate::core::{Core, TracePer};
 use crate::fields::Fields;
 use crate::inherited::{Inherited, of_id, text, with, with_id};
 use crate::kind::Kind;
+use crate::live::Inserted;
 use crate::made::{hang_up, start_made};
 use crate::ongoing::Hook;
 use crate::open::OpenSpan;
@@ -151,10 +153,19 @@ pub(crate) fn own_conversation(
     let id = own.clone().or_else(|| text(&home.inherited, CONVERSATION_ID).map(Into::into)).or(around);
     // What the first turn inherits from elsewhere is not the next one's; a conversation span says so itself.
     let conversation = Conversation::new(home.anchor.unwrap_or_else(Anchor::now), id.clone(), of_id(id));
-    if let Some(own) = own {
-        make_known(core, &own, &conversation, Instant::now());
+    match own {
+        Some(own) if kind == Some(Kind::Turn) => {
+            let known = make_known_if_new(core, &own, Arc::clone(&conversation));
+            // A turn that hangs elsewhere by its explicit parent is in that trace, and not in the conversation's.
+            Some(if known.has_span() { conversation } else { known })
+        }
+        Some(own) => {
+            let now = Instant::now();
+            inserted(core, core.live.insert(&own, &conversation, now), now);
+            Some(conversation)
+        }
+        None => Some(conversation),
     }
-    Some(conversation)
 }
 
 /// The conversation of this id, which is live from now on if it was not.
@@ -162,25 +173,33 @@ pub(crate) fn conversation(core: &Core, id: &str) -> Arc<Conversation> {
     core.live.get(id).unwrap_or_else(|| {
         let id: Arc<str> = id.into();
         let known = Some(Arc::clone(&id));
-        let conversation = Conversation::new(Anchor::now(), known.clone(), of_id(known));
-        make_known(core, &id, &conversation, Instant::now());
-        conversation
+        make_known_if_new(core, &id, Conversation::new(Anchor::now(), known.clone(), of_id(known)))
     })
 }
 
 /// A conversation that has no id learns it from its own span, or from a turn in it.
-pub(crate) fn learn_id(core: &Core, conversation: &Arc<Conversation>, id: Option<Arc<str>>, now: Instant) {
+pub(crate) fn learn_id(core: &Core, conversation: &Arc<Conversation>, id: Option<Arc<str>>) {
     let Some(id) = id.filter(|id| conversation.name(id)) else { return };
+    core.told_late.fetch_add(1, Ordering::AcqRel);
     if let Some(span) = conversation.span() {
         core.open.with(span, |open| open.inherited = with_id(&open.inherited, &id));
     }
-    if core.live.get(&id).is_none() {
-        make_known(core, &id, conversation, now);
+    make_known_if_new(core, &id, Arc::clone(conversation));
+}
+
+/// Two threads may bring the same conversation at the same moment: the first one's it is.
+fn make_known_if_new(core: &Core, id: &Arc<str>, conversation: Arc<Conversation>) -> Arc<Conversation> {
+    let now = Instant::now();
+    match core.live.insert_new(id, &conversation, now) {
+        Ok(new) => {
+            inserted(core, new, now);
+            conversation
+        }
+        Err(known) => known,
     }
 }
 
-fn make_known(core: &Core, id: &Arc<str>, conversation: &Arc<Conversation>, now: Instant) {
-    let inserted = core.live.insert(id, conversation, now);
+fn inserted(core: &Core, inserted: Inserted, now: Instant) {
     if inserted.refused {
         core.counters().over_limit();
     }

@@ -49,6 +49,11 @@ impl GenAiLayer {
         Self { core }
     }
 
+    /// The context of a span that it exports.
+    pub(crate) fn context(&self, id: &Id) -> Option<opentelemetry::Context> {
+        self.core.open.with(id.into_u64(), |open| open.context.clone())
+    }
+
     /// Whose contexts on this thread's stack are this layer's.
     fn key(&self) -> usize {
         Arc::as_ptr(&self.core) as usize
@@ -70,7 +75,7 @@ where
         }
         let now = Instant::now();
         let plan = self.core.plan(metadata, kind);
-        let mut fields = Fields::default();
+        let mut fields = Fields::with_capacity(metadata.fields().len());
         attrs.record(&mut visitor(|field, raw| self.core.count(fields.apply(plan.read(field.index(), raw)))));
 
         let mut above = ctx.span_scope(id).into_iter().flatten().skip(1).map(|span| span.id().into_u64());
@@ -89,17 +94,15 @@ where
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        let now = Instant::now();
         let id = id.into_u64();
         let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
         let mut said = Vec::with_capacity(values.len());
         values.record(&mut visitor(|field, raw| said.push(plan.read(field.index(), raw))));
-        lifecycle::record(&self.core, id, said, now);
+        lifecycle::record(&self.core, id, said);
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
-        let context = |id: &Id| self.core.open.with(id.into_u64(), |open| open.context.clone());
-        if let (Some(context), Some(followed)) = (context(id), context(follows)) {
+        if let (Some(context), Some(followed)) = (self.context(id), self.context(follows)) {
             span::add_link(self.core.counters(), &context, followed.span().span_context().clone());
         }
     }
@@ -138,8 +141,8 @@ where
     }
 
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        let Some(context) = self.context(id) else { return };
         let id = id.into_u64();
-        let Some(context) = self.core.open.with(id, |open| open.context.clone()) else { return };
         // No thread-local storage is left while the thread ends: then nothing is attached.
         let _ = ENTERED.try_with(|entered| {
             let guard = context.attach();

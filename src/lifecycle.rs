@@ -3,6 +3,7 @@
 //! The same for every door: a door says what it found, and when.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     }
     take_over(&mut fields, &inherited);
     if let (Some(Kind::Turn), Some(conversation)) = (kind, &home.conversation) {
-        learn_id(core, conversation, Word::of(&fields).conversation_id, now);
+        learn_id(core, conversation, Word::of(&fields).conversation_id);
         number(core, &mut fields, conversation);
     }
     let inherited = passed_on(&inherited, &fields);
@@ -82,6 +83,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         started,
         first_chunk: None,
         failure: None,
+        told_late: core.told_late.load(Ordering::Acquire),
         during_panic: thread::panicking(),
         fields,
         context,
@@ -92,12 +94,17 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
 }
 
 /// Takes recorded values in.
-pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>, now: Instant) {
+pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
+    let now = Instant::now();
     let told = core.open.with(id, |open| {
+        let passes_on = said.iter().any(Said::is_inherited);
         for said in said {
             core.count(open.fields.apply(said));
         }
-        open.inherited = passed_on(&open.inherited, &open.fields);
+        if passes_on {
+            open.inherited = passed_on(&open.inherited, &open.fields);
+            core.told_late.fetch_add(1, Ordering::AcqRel);
+        }
         let conversation = open.conversation.clone()?;
         Some((conversation, open.kind, open.turn, open.inherited.clone(), Word::of(&open.fields)))
     });
@@ -112,14 +119,14 @@ pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>, now: Instant) {
         }
         _ => return,
     }
-    learn_id(core, &conversation, word.conversation_id, now);
+    learn_id(core, &conversation, word.conversation_id);
 }
 
 /// Ends an open span; nothing, if this layer has none of this id.
 pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
-    let now = Instant::now();
     // Taken out first: ending a span runs span processors, which may trace.
     let Some(mut open) = core.open.remove(id) else { return };
+    let now = Instant::now();
     inherit_late(core, &mut open);
     if incomplete {
         open.fields.assume(INCOMPLETE, Value::Bool(true));
@@ -127,7 +134,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     if let (Some(key), Some(first)) = (open.kind.and_then(mapping::time_to_first_chunk), open.first_chunk) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
-    let (end, finish) = leave(core, id, &mut open, now);
+    let (end, finish) = leave(core, id, &mut open, now, incomplete);
     let OpenSpan { kind, span_name, context, mut fields, failure, anchor, conversation, .. } = open;
     let ending = span::Ending {
         kind,
@@ -251,6 +258,9 @@ impl Word {
 
 /// What ancestors, the turn and the conversation were told after the span had opened is the span's too.
 fn inherit_late(core: &Core, open: &mut OpenSpan) {
+    if core.told_late.load(Ordering::Acquire) == open.told_late {
+        return;
+    }
     let mut above = open.parent;
     // A turn's number is for what is in it, and not for a turn or a conversation in there.
     let mut outside = bounds_turns(open.kind);
@@ -277,14 +287,14 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
 
 /// Takes a closing span out of its conversation, and writes what that has to say about it. Comes back with its end, and a
 /// made turn that can be exported once it has ended.
-fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant) -> (Instant, Option<TurnKey>) {
+fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<TurnKey>) {
     let failed = span::has_failed(&open.fields, open.failure.as_ref());
     let (Some(conversation), Some(kind)) = (open.conversation.clone(), open.kind) else { return (now, None) };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
     match kind {
         Kind::Conversation => {
-            hang_up(core, &conversation, now, false);
+            hang_up(core, &conversation, now, incomplete);
             conversation.totals().write(&mut open.fields);
             (now, None)
         }
@@ -292,7 +302,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant) -> (Instant, O
             let ended = open.turn.and_then(|turn| conversation.close_turn(turn, at, failed));
             let end = ended.as_ref().map_or(now, |ended| anchor.instant_at(ended.at));
             if let Some(ended) = ended {
-                write_end(&mut open.fields, &ended);
+                write_end(&mut open.fields, &ended, incomplete);
             }
             (end, None)
         }

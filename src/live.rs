@@ -57,9 +57,33 @@ impl Live {
 
     /// Makes a conversation known by this id, instead of another one of the same id.
     pub(crate) fn insert(&self, id: &Arc<str>, conversation: &Arc<Conversation>, now: Instant) -> Inserted {
-        let mut inserted = Inserted::default();
-        let Some(shard) = self.shard(id) else { return inserted };
+        let Some(shard) = self.shard(id) else { return Inserted::default() };
+        self.insert_into(&mut shard.lock(), id, conversation, now)
+    }
+
+    /// The same, unless another thread was quicker: then that thread's conversation comes back.
+    pub(crate) fn insert_new(
+        &self,
+        id: &Arc<str>,
+        conversation: &Arc<Conversation>,
+        now: Instant,
+    ) -> Result<Inserted, Arc<Conversation>> {
+        let Some(shard) = self.shard(id) else { return Ok(Inserted::default()) };
         let mut shard = shard.lock();
+        match shard.conversations.get(id) {
+            Some(known) => Err(Arc::clone(known)),
+            None => Ok(self.insert_into(&mut shard, id, conversation, now)),
+        }
+    }
+
+    fn insert_into(
+        &self,
+        shard: &mut Shard,
+        id: &Arc<str>,
+        conversation: &Arc<Conversation>,
+        now: Instant,
+    ) -> Inserted {
+        let mut inserted = Inserted::default();
         let (due, idle) =
             if self.count.load(Ordering::Relaxed) < self.limit { (IDLE, IDLE) } else { (SWEEP, IDLE_WHEN_FULL) };
         if shard.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= due) {

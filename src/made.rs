@@ -17,7 +17,7 @@ use crate::semconv::{
     LATENCY_SYNTHESIS, LATENCY_TOOL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, USER_TO_AGENT_LATENCY,
 };
 use crate::span;
-use crate::turn::{Latency, Part, Speaking};
+use crate::turn::{EndReason, Latency, Part, Speaking};
 
 /// Somebody starts or stops to speak.
 pub(crate) fn hear(core: &Core, conversation: &Arc<Conversation>, speaking: Speaking, at: Instant) {
@@ -79,7 +79,7 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
     conversation.set_last_turn(context.span().span_context().clone());
     let mut fields = made_fields(made);
     span::resume(&mut fields, Kind::Turn, "turn");
-    write_end(&mut fields, &ended);
+    write_end(&mut fields, &ended, incomplete);
     if incomplete {
         fields.assume(INCOMPLETE, Value::Bool(true));
     }
@@ -96,8 +96,11 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
 }
 
 /// What a turn is at its end.
-pub(crate) fn write_end(fields: &mut Fields, ended: &Ended) {
-    fields.assume(END_REASON, Value::from(ended.reason.as_str()));
+pub(crate) fn write_end(fields: &mut Fields, ended: &Ended, incomplete: bool) {
+    // What a shutdown cut short was not completed, and nobody hung up.
+    if !incomplete || matches!(ended.reason, EndReason::Interrupted | EndReason::Error) {
+        fields.assume(END_REASON, Value::from(ended.reason.as_str()));
+    }
     if ended.interrupted {
         fields.assume(INTERRUPTED, Value::Bool(true));
         if ended.by_user {

@@ -135,8 +135,13 @@ impl Turn {
         self.interrupted.unwrap_or(self.exchange.interrupted.is_some())
     }
 
+    /// Whether speaking events made it.
+    pub(crate) fn is_made(&self) -> bool {
+        matches!(self.body, Body::Made(_))
+    }
+
     /// A made turn is exported when it has ended and nothing is open in it any more.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.body, Body::Made(_)) && self.ended.is_some() && self.members == 0 && !self.closed
+        self.is_made() && self.ended.is_some() && self.members == 0 && !self.closed
     }
 }

@@ -125,6 +125,11 @@ pub(crate) fn is_sampler_key(key: &str) -> bool {
     )
 }
 
+/// Attributes that an exported name may hold.
+pub(crate) fn is_in_name(key: &str) -> bool {
+    matches!(key, OPERATION_NAME | REQUEST_MODEL | TOOL_NAME | AGENT_NAME | WORKFLOW_NAME | STEP_NAME | DATA_SOURCE_ID)
+}
+
 /// Attributes that every span below takes over, unless it says otherwise itself.
 pub(crate) fn is_inherited(key: &str) -> bool {
     matches!(key, CONVERSATION_ID | SESSION_ID | USER_ID | AGENT_NAME | WORKFLOW_ID | WORKFLOW_PARTITION | TURN_NUMBER)

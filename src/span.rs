@@ -94,14 +94,16 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
     if let Some((key, value)) = kind.and_then(mapping::default_attribute) {
         fields.assume(key, Value::from(value));
     }
-    let name = name(kind, span_name, fields);
+    let renamed = fields.is_renamed().then(|| name(kind, span_name, fields));
     let (status, error_type) = status(fields, failure, error_text);
     let attributes = fields.finish().chain(error_type);
     call_out(counters, || {
         let span = context.span();
         if span.is_recording() {
             span.set_attributes(attributes);
-            span.update_name(name);
+            if let Some(name) = renamed {
+                span.update_name(name);
+            }
             if status != Status::Unset {
                 span.set_status(status);
             }

@@ -12,6 +12,7 @@ use serde_json::Value;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("lib", &["console", "core", "ext", "genai", "kind", "layer", "stats", "telemetry"]),
     ("telemetry", &["console", "genai", "layer", "notice", "stats"]),
+    ("ext", &["layer"]),
     ("genai", &["core", "kind", "layer", "lifecycle", "stats"]),
     ("layer", &["core", "event", "fields", "home", "kind", "lifecycle", "made", "semconv", "span", "turn", "visit"]),
     (
@@ -44,6 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "fields",
             "inherited",
             "kind",
+            "live",
             "made",
             "ongoing",
             "open",
@@ -55,7 +57,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("made", &["conversation", "core", "fields", "inherited", "kind", "ongoing", "semconv", "span", "turn"]),
     ("core", &["console", "fields", "kind", "live", "open", "span", "stats", "value"]),
-    ("ext", &[]),
     ("console", &["notice"]),
     ("span", &["failure", "fields", "kind", "mapping", "semconv", "stats"]),
     ("live", &["conversation"]),

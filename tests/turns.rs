@@ -551,7 +551,7 @@ fn a_span_has_a_context_to_inject_and_takes_links() {
         let llm = info_span!("llm");
         let span = backend.tracer().start_with_context("http client", &llm.context());
         drop(span);
-        llm.add_link(remote.clone());
+        llm.in_scope(|| Span::current().add_link(remote.clone()));
         info_span!("not_ours").add_link(remote.clone());
         assert!(!Span::none().context().span().span_context().is_valid());
         assert!(!Context::current().has_active_span());
@@ -652,6 +652,50 @@ fn a_shutdown_ends_made_turns_too() {
           turn
             chat
         turn
+    "#]]
+    .assert_eq(&exported.to_string());
+    for span in &exported.spans {
+        let attributes = support::attributes(span);
+        assert_eq!(attributes.get("voice.incomplete"), Some(&Value::Bool(true)), "{}", span.name);
+        assert_eq!(attributes.get("voice.end_reason"), None, "nobody hung up");
+    }
+}
+
+#[test]
+fn a_turn_outlives_its_conversation_only_as_hung_up_on() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        let turn = info_span!("turn", conversation_id = "c-1");
+        drop(conversation);
+        ms(20);
+        drop(turn);
+    });
+    assert_eq!(text(&exported, "turn", "voice.end_reason").as_deref(), Some("session_closed"));
+    assert!(duration(exported.span("turn")) >= Duration::from_millis(20), "it ends when it closes");
+}
+
+#[test]
+fn a_conversation_of_a_day_keeps_nothing_of_its_closed_turns() {
+    let backend = Backend::default();
+    let subscriber = tracing_subscriber::registry().with(tracing_genai::layer(backend.tracer()));
+    tracing::subscriber::with_default(subscriber, || {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        for number in 0..10_000 {
+            let turn = info_span!(parent: &conversation, "turn");
+            if number == 1 {
+                info!(parent: &turn, "user_started_speaking");
+            }
+            drop(info_span!(parent: &turn, "llm"));
+            drop(turn);
+            backend.exporter.reset();
+        }
+        // A number that is long gone is not found any more: the service hangs on the conversation.
+        drop(info_span!("tool", conversation_id = "c-1", turn_number = 1));
+    });
+    let exported = backend.exported();
+    expect![[r#"
+        conversation
+          execute_tool
     "#]]
     .assert_eq(&exported.to_string());
 }

@@ -139,7 +139,9 @@ impl Model {
         if kind == Kind::Conversation || (kind == Kind::Turn && home.is_none()) {
             let waiting =
                 id.as_deref().and_then(|id| self.find(id)).filter(|live| self.conversations[*live].span.is_none());
-            let conversation = waiting.unwrap_or_else(|| self.add(id.clone()));
+            let is_taken = kind == Kind::Turn;
+            let conversation =
+                waiting.unwrap_or_else(|| self.add(id.clone().filter(|id| !is_taken || self.find(id).is_none())));
             self.conversations[conversation].id.clone_from(&effective);
             home = Some(conversation);
         }
