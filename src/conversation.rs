@@ -190,6 +190,7 @@ impl Conversation {
         state.own_turns = true;
         state.touched = started;
         state.drop_announcement();
+        state.drop_unanswered();
         let finish = state.open.and_then(|open| state.end(open, started));
         let last = hook.context.span().span_context().clone();
         let key = state.insert(Turn { number, ..Turn::new(Body::Own(hook), started, inherited) });
@@ -276,6 +277,9 @@ impl Conversation {
         state.touched = at;
         let made = state.made(key);
         let ended = state.turns.get_mut(&key).filter(|turn| !turn.closed)?.close(at, failed, made);
+        if state.owner == Some(key) {
+            state.drop_unanswered();
+        }
         state.totals.turns += 1;
         state.totals.interruptions += i64::from(ended.interrupted);
         state.open = state.open.filter(|open| *open != key);
@@ -364,6 +368,15 @@ impl State {
                 self.owner = None;
                 self.exchange = turn.map(|turn| turn.exchange).unwrap_or_default();
             }
+        }
+    }
+
+    /// Nobody waits any more for an answer in a turn that has closed, or that another one follows: what is heard next is
+    /// the next one's.
+    fn drop_unanswered(&mut self) {
+        let is_unanswered = |turn: &Turn| turn.exchange.bot_started.is_none();
+        if self.owner.is_some_and(|owner| self.turns.get(&owner).is_none_or(is_unanswered)) {
+            self.owner = None;
         }
     }
 

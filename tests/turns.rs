@@ -275,6 +275,24 @@ fn an_utterance_that_is_announced_before_its_turn_span_makes_no_second_turn() {
 }
 
 #[test]
+fn a_turn_that_was_never_answered_leaves_the_next_one_its_own_moments() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        info!("user_started_speaking");
+        info_span!("turn", otel.name = "unanswered").in_scope(|| info!("user_stopped_speaking"));
+        // Announced after the one turn has closed, and before the other opens.
+        info!("user_started_speaking");
+        info!(ms_ago = 40, "user_stopped_speaking");
+        info_span!("turn", otel.name = "answered").in_scope(|| {
+            info!("bot_started_speaking");
+            info!("bot_stopped_speaking");
+        });
+    });
+    assert_eq!(exported.attribute("unanswered", "voice.user_to_agent_latency"), None);
+    assert!(seconds(&exported, "answered", "voice.user_to_agent_latency") >= 0.040);
+}
+
+#[test]
 fn speaking_events_with_nothing_but_an_id_make_turns_too() {
     let exported = exported(|| {
         let _worker = info_span!("worker").entered();

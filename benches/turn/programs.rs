@@ -113,6 +113,10 @@ fn hand_turn(talk: &Talk) {
         voice.turn.number = talk.number,
         voice.interrupted = Empty,
         voice.end_reason = Empty,
+        voice.usage.input_tokens = Empty,
+        voice.usage.output_tokens = Empty,
+        voice.usage.characters = Empty,
+        voice.usage.audio_duration = Empty,
     )
     .entered();
     {
@@ -185,4 +189,8 @@ fn hand_turn(talk: &Talk) {
     }
     turn.record("voice.interrupted", false);
     turn.record("voice.end_reason", "completed");
+    turn.record("voice.usage.input_tokens", 812);
+    turn.record("voice.usage.output_tokens", 64);
+    turn.record("voice.usage.characters", 212);
+    turn.record("voice.usage.audio_duration", 1.84 + 5.12);
 }

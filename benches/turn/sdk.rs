@@ -20,7 +20,14 @@ pub(crate) fn turn(tracer: &SdkTracer, talk: &Talk) {
         stt(tracer, talk);
         llm(tracer, talk);
         tts(tracer, talk);
-        [KeyValue::new("voice.interrupted", false), KeyValue::new("voice.end_reason", "completed")]
+        [
+            KeyValue::new("voice.interrupted", false),
+            KeyValue::new("voice.end_reason", "completed"),
+            KeyValue::new("voice.usage.input_tokens", 812),
+            KeyValue::new("voice.usage.output_tokens", 64),
+            KeyValue::new("voice.usage.characters", 212),
+            KeyValue::new("voice.usage.audio_duration", 1.84 + 5.12),
+        ]
     });
 }
 

@@ -202,6 +202,7 @@ impl Model {
             }
             self.nodes[open].end();
         }
+        known.owner = known.owner.filter(|owner| self.nodes[*owner].heard.1);
         (known.own_turns, known.open) = (true, Some(node));
         known.turns.push(node);
         self.nodes[node].turn = Some(node);
@@ -270,6 +271,7 @@ impl Model {
                 known.open.into_iter().for_each(|open| self.end_made(open));
             } else {
                 known.open = known.open.filter(|open| *open != node);
+                known.owner = known.owner.filter(|owner| *owner != node || self.nodes[node].heard.1);
             }
         }
         self.nodes[node].above.into_iter().for_each(|above| self.settle(above));
