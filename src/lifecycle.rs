@@ -69,7 +69,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
 
     let start = span::Opening { kind, span_name, parent: &parent, links, start: anchor.wall(started) };
     let Some(context) = span::start(&*core.tracer, core.counters(), start, &mut fields) else { return };
-    let mut open = OpenSpan {
+    let mut open = Box::new(OpenSpan {
         kind,
         ours: kind.or(home.ours),
         span_name,
@@ -87,7 +87,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         during_panic: thread::panicking(),
         fields,
         context,
-    };
+    });
     let finish = join(id, &mut open);
     core.open.insert(id, open);
     finish_made(core, finish, now, false);
@@ -105,19 +105,18 @@ pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
             open.inherited = passed_on(&open.inherited, &open.fields);
             core.told_late.fetch_add(1, Ordering::AcqRel);
         }
-        let conversation = open.conversation.clone()?;
-        Some((conversation, open.kind, open.turn, open.inherited.clone(), Word::of(&open.fields)))
-    });
-    let Some(Some((conversation, kind, turn, inherited, word))) = told else { return };
-    let at = conversation.anchor.at(now);
-    match kind {
-        Some(Kind::Conversation) => conversation.set_inherited(inherited),
-        Some(Kind::Turn) => {
-            let Some(turn) = turn else { return };
-            conversation.set_turn_inherited(turn, inherited);
-            conversation.say(turn, word.interrupted, word.has_ended.then_some(at));
+        if !bounds_turns(open.kind) {
+            return None;
         }
-        _ => return,
+        let conversation = open.conversation.clone()?;
+        Some((conversation, open.turn, open.inherited.clone(), Word::of(&open.fields)))
+    });
+    let Some((conversation, turn, inherited, word)) = told.flatten() else { return };
+    if let Some(turn) = turn {
+        conversation.set_turn_inherited(turn, inherited);
+        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(now)));
+    } else {
+        conversation.set_inherited(inherited);
     }
     learn_id(core, &conversation, word.conversation_id);
 }
@@ -135,7 +134,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let OpenSpan { kind, span_name, context, mut fields, failure, anchor, conversation, .. } = open;
+    let OpenSpan { kind, span_name, context, mut fields, failure, anchor, conversation, .. } = *open;
     let ending = span::Ending {
         kind,
         span_name,

@@ -55,8 +55,11 @@ pub(crate) struct OpenSpan {
 /// found without a look into the registry for each span that is not ours.
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
-    shards: Box<[Mutex<FxHashMap<u64, OpenSpan>>]>,
+    shards: Box<[Shard]>,
 }
+
+/// Boxed, because a record is large and its table moves what it holds.
+type Shard = Mutex<FxHashMap<u64, Box<OpenSpan>>>;
 
 /// As many as keep threads apart; a power of two.
 const SHARDS: u64 = 64;
@@ -66,17 +69,17 @@ impl OpenSpans {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 
-    pub(crate) fn insert(&self, id: u64, span: OpenSpan) {
+    pub(crate) fn insert(&self, id: u64, span: Box<OpenSpan>) {
         self.shard(id).and_then(|shard| shard.lock().insert(id, span));
     }
 
-    pub(crate) fn remove(&self, id: u64) -> Option<OpenSpan> {
+    pub(crate) fn remove(&self, id: u64) -> Option<Box<OpenSpan>> {
         self.shard(id)?.lock().remove(&id)
     }
 
     /// Looks at an open span, or changes it. Nothing may be called out to meanwhile: its shard is locked.
     pub(crate) fn with<R>(&self, id: u64, look: impl FnOnce(&mut OpenSpan) -> R) -> Option<R> {
-        self.shard(id)?.lock().get_mut(&id).map(look)
+        self.shard(id)?.lock().get_mut(&id).map(|span| look(span))
     }
 
     /// All open spans, children before the spans they hang on.
@@ -89,7 +92,7 @@ impl OpenSpans {
         spans.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn shard(&self, id: u64) -> Option<&Mutex<FxHashMap<u64, OpenSpan>>> {
+    fn shard(&self, id: u64) -> Option<&Shard> {
         // The registry counts ids up from small numbers: the multiplication spreads them.
         let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARDS.trailing_zeros());
         self.shards.get(usize::try_from(spread).ok()?)
