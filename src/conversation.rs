@@ -255,9 +255,10 @@ impl Conversation {
         turn.leave(span, ended, used);
         let interrupted = turn.is_interrupted() && turn.ended.is_some_and(|end| started <= end);
         let finish = turn.is_ready().then_some(key);
-        if turn.closed && turn.members == 0 && !state.recent.contains(&key) {
-            state.turns.remove(&key);
-        }
+        let is_gone = turn.closed && turn.members == 0 && !state.recent.contains(&key);
+        let gone = is_gone.then(|| state.turns.remove(&key));
+        drop(state);
+        drop(gone);
         Left { interrupted, finish }
     }
 
@@ -284,7 +285,9 @@ impl Conversation {
         state.totals.interruptions += i64::from(ended.interrupted);
         state.open = state.open.filter(|open| *open != key);
         state.recent.push_back(key);
-        state.forget_old();
+        let gone = state.forget_old();
+        drop(state);
+        drop(gone);
         Some(ended)
     }
 
@@ -419,17 +422,19 @@ impl State {
         }
     }
 
-    /// Keeps the last few closed turns, and those that services are still open in.
-    fn forget_old(&mut self) {
-        while self.recent.len() > RECENT_TURNS {
-            let Some(oldest) = self.recent.pop_front() else { return };
-            if self.owner == Some(oldest) {
-                self.owner = None;
-                self.exchange = self.turns.get(&oldest).map(|turn| turn.exchange.without_user()).unwrap_or_default();
-            }
-            if self.turns.get(&oldest).is_some_and(|turn| turn.members == 0) {
-                self.turns.remove(&oldest);
-            }
+    /// Keeps the last few closed turns, and those that services are still open in. What is forgotten is to be dropped
+    /// outside of the lock: its context may hold values of the program's.
+    fn forget_old(&mut self) -> Option<Turn> {
+        if self.recent.len() <= RECENT_TURNS {
+            return None;
         }
+        let oldest = self.recent.pop_front()?;
+        let turn = self.turns.get(&oldest)?;
+        let is_in_use = turn.members > 0;
+        if self.owner == Some(oldest) {
+            self.owner = None;
+            self.exchange = turn.exchange.without_user();
+        }
+        if is_in_use { None } else { self.turns.remove(&oldest) }
     }
 }
