@@ -615,6 +615,43 @@ fn the_odd_cases_have_an_outcome() {
 }
 
 #[test]
+fn the_last_of_two_conversations_of_one_id_is_found_by_it() {
+    let exported = exported(|| {
+        let first = info_span!("conversation", conversation_id = "c-1", otel.name = "first");
+        let second = info_span!("conversation", conversation_id = "c-1", otel.name = "second");
+        drop(info_span!("llm", conversation_id = "c-1"));
+        drop(first);
+        drop(info_span!("tts", conversation_id = "c-1"));
+        drop(second);
+    });
+    expect![[r#"
+        first
+        second
+          chat
+          text_to_speech
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.traces(), 2);
+}
+
+#[test]
+fn a_turn_without_a_conversation_has_its_own_end_and_totals() {
+    let exported = exported(|| {
+        let turn = info_span!("turn").entered();
+        info!("user_started_speaking");
+        info!("user_stopped_speaking");
+        drop(info_span!("llm", input_tokens = 3));
+        info!("bot_started_speaking");
+        drop(turn);
+    });
+    let turn = exported.attributes("turn");
+    assert_eq!(turn["voice.usage.input_tokens"], Value::I64(3));
+    assert_eq!(turn["voice.end_reason"], "completed".into());
+    assert!(turn.contains_key("voice.user_to_agent_latency"));
+    assert!(!turn.contains_key("voice.turn.number") && !turn.contains_key("gen_ai.conversation.id"));
+}
+
+#[test]
 fn a_conversation_is_found_by_an_id_that_it_was_told_late() {
     let exported = exported(|| {
         let conversation = info_span!("conversation", conversation_id = Empty);
