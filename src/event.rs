@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
+use opentelemetry::{KeyValue, Value};
 
 use crate::content::is_content;
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping;
+use crate::semconv::{EVALUATION_EXPLANATION, EVALUATION_NAME, EVALUATION_SCORE_LABEL, EVALUATION_SCORE_VALUE};
 use crate::value::{Raw, float};
 
 /// A moment that an event marks on the span it is in.
@@ -30,6 +31,42 @@ impl Moment {
             _ => None,
         }
     }
+}
+
+/// What a span event is, beyond what the program called it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Itself.
+    Own,
+    /// Somebody's judgement of what happened in the span.
+    Evaluation,
+    /// The call is tried again.
+    Retry,
+}
+
+impl Meaning {
+    /// What an event of this name, or with this message, is.
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            "evaluation" => Self::Evaluation,
+            "retry" => Self::Retry,
+            _ => Self::Own,
+        }
+    }
+}
+
+/// The attributes of an evaluation under the conventions' names. A score that is no number keeps its own.
+pub(crate) fn evaluation(attributes: Vec<KeyValue>) -> Vec<KeyValue> {
+    let renamed = |attribute: KeyValue| match (attribute.key.as_str(), attribute.value) {
+        ("name", value) => KeyValue::new(EVALUATION_NAME, value),
+        #[expect(clippy::cast_precision_loss, reason = "a double is what the conventions ask for")]
+        ("score", Value::I64(score)) => KeyValue::new(EVALUATION_SCORE_VALUE, score as f64),
+        ("score", Value::F64(score)) => KeyValue::new(EVALUATION_SCORE_VALUE, score),
+        ("label", value) => KeyValue::new(EVALUATION_SCORE_LABEL, value),
+        ("explanation", value) => KeyValue::new(EVALUATION_EXPLANATION, value),
+        (_, value) => KeyValue::new(attribute.key, value),
+    };
+    attributes.into_iter().map(renamed).collect()
 }
 
 /// Everything that the fields of one event said.

@@ -29,6 +29,7 @@ pub(crate) struct Ancestor {
     hook: Hook,
     kind: Option<Kind>,
     ours: Option<Kind>,
+    ours_id: Option<u64>,
     inherited: Inherited,
     anchor: Anchor,
     conversation: Option<Arc<Conversation>>,
@@ -42,6 +43,7 @@ impl Ancestor {
             hook: Hook { context: open.context.clone(), span: Some(id) },
             kind: open.kind,
             ours: open.ours,
+            ours_id: open.ours_id,
             inherited: open.inherited.clone(),
             anchor: open.anchor,
             conversation: open.conversation.clone(),
@@ -61,6 +63,7 @@ pub(crate) struct Home {
     pub(crate) conversation: Option<Arc<Conversation>>,
     pub(crate) turn: Option<TurnKey>,
     pub(crate) ours: Option<Kind>,
+    pub(crate) ours_id: Option<u64>,
 }
 
 /// Where a span hangs and what it belongs to: the rule is `placement`'s.
@@ -98,6 +101,7 @@ pub(crate) fn home(
                 conversation: ancestor.conversation,
                 turn: ancestor.turn,
                 ours: ancestor.ours,
+                ours_id: ancestor.ours_id,
             };
             if is_service && ancestor.ours == Some(Kind::Conversation) && home.turn.is_none() {
                 let joined = home.conversation.as_ref().map(|conversation| conversation.join(number));

@@ -17,13 +17,13 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::core::Core;
-use crate::event::{Moment, Said};
+use crate::event::{self, Meaning, Moment, Said};
 use crate::fields::Fields;
 use crate::home::{self, Ancestor};
 use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
 use crate::made;
-use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
 use crate::turn::Speaking;
 use crate::visit::visitor;
@@ -136,7 +136,12 @@ where
             return;
         }
         if let Some((id, _)) = nearest {
-            self.attach(id, event, said, now);
+            let name = said.message.as_deref().unwrap_or(metadata.name());
+            let meaning = Meaning::of(name);
+            if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
+                lifecycle::retry(&self.core, call);
+            }
+            self.attach(id, event, said, meaning, now);
         }
     }
 
@@ -204,7 +209,7 @@ impl GenAiLayer {
         true
     }
 
-    fn attach(&self, id: u64, event: &Event<'_>, said: Said, at: Instant) {
+    fn attach(&self, id: u64, event: &Event<'_>, said: Said, meaning: Meaning, at: Instant) {
         let metadata = event.metadata();
         let error_text = self.core.options.error_text;
         let failure = (*metadata.level() == Level::ERROR).then(|| said.failure.of_event(said.message.as_deref()));
@@ -215,6 +220,10 @@ impl GenAiLayer {
             (open.context.clone(), open.anchor.wall(at))
         });
         let Some((context, at)) = found else { return };
+        if meaning == Meaning::Evaluation {
+            let attributes = event::evaluation(said.attributes);
+            return span::add_event(self.core.counters(), &context, EVALUATION_RESULT.into(), at, attributes);
+        }
         let mut attributes = said.attributes;
         attributes.retain(|attribute| error_text || attribute.key.as_str() != "error");
         attributes.push(KeyValue::new(EVENT_LEVEL, metadata.level().as_str()));

@@ -15,14 +15,15 @@ use crate::core::Core;
 use crate::event::Moment;
 use crate::failure::Failure;
 use crate::fields::{Fields, Plan, Said};
-use crate::home::{Ancestor, home, learn_id, number_of, own_conversation, parent, with_baggage};
+use crate::home::{Ancestor, Home, home, learn_id, number_of, own_conversation, parent, with_baggage};
 use crate::inherited::{Inherited, outside_of_turns, passed_on, take_over, text, with_id};
 use crate::kind::Kind;
 use crate::made::{finish_made, hang_up, write_end};
 use crate::ongoing::Hook;
-use crate::open::OpenSpan;
-use crate::semconv::{CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, TURN_NUMBER};
+use crate::open::{Below, OpenSpan};
+use crate::semconv::{ATTEMPT, CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, STEP_SEQUENCE, TURN_NUMBER};
 use crate::totals::Totals;
+use crate::turn::EndReason;
 use crate::{mapping, span};
 
 /// A span as it opens.
@@ -64,6 +65,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         learn_id(core, conversation, Word::of(&fields).conversation_id);
         number(core, &mut fields, conversation);
     }
+    count_from_above(core, kind, &mut fields, &home);
     let inherited = passed_on(&inherited, &fields);
     let started = now.checked_sub(fields.started_ago()).unwrap_or(now);
 
@@ -72,6 +74,9 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     let mut open = Box::new(OpenSpan {
         kind,
         ours: kind.or(home.ours),
+        ours_id: kind.map_or(home.ours_id, |_| Some(id)),
+        attempt_of: home.ours_id.filter(|_| kind == home.ours && kind.is_some_and(mapping::is_call)),
+        below: Below::default(),
         span_name,
         plan,
         parent: home.hook.as_ref().and_then(|hook| hook.span),
@@ -167,12 +172,14 @@ pub(crate) fn shut_down(core: &Core, deadline: Option<Instant>) {
 
 /// A moment of a span.
 pub(crate) fn mark(core: &Core, id: u64, moment: Moment, at: Instant) {
+    let mut call = None;
     let told = core.open.with(id, |open| match moment {
         Moment::FirstChunk => {
             if open.first_chunk.is_some() {
                 return None;
             }
             open.first_chunk = Some(at.saturating_duration_since(open.started));
+            call = open.attempt_of;
             Some((open.conversation.clone()?, open.turn?, true))
         }
         Moment::Interrupted => {
@@ -185,6 +192,15 @@ pub(crate) fn mark(core: &Core, id: u64, moment: Moment, at: Instant) {
         Some((conversation, turn, false)) => conversation.say(turn, Some(true), None),
         None => {}
     }
+    // The first token of an attempt is the call's.
+    if let Some(call) = call {
+        mark(core, call, moment, at);
+    }
+}
+
+/// A call says that it tries again.
+pub(crate) fn retry(core: &Core, id: u64) {
+    core.open.with(id, |open| open.below.retries = open.below.retries.saturating_add(1));
 }
 
 /// A panic goes through this span: it is the innermost one that it goes through, if none was marked before.
@@ -205,6 +221,49 @@ fn number(core: &Core, fields: &mut Fields, conversation: &Conversation) {
     if given.is_some() || conversation.has_span() || conversation.id().is_some() {
         core.count(fields.set(TURN_NUMBER, conversation.next_number(given).into()));
     }
+}
+
+/// A step without a number is its workflow's next one, from 0; a call within a call of its kind is its next attempt.
+fn count_from_above(core: &Core, kind: Option<Kind>, fields: &mut Fields, home: &Home) {
+    if kind == Some(Kind::Step) {
+        let given = match fields.get(STEP_SEQUENCE) {
+            Some(Value::I64(sequence)) => Some(*sequence),
+            _ => None,
+        };
+        let count = |below: &mut Below| {
+            let sequence = given.unwrap_or(below.next_step);
+            below.next_step = sequence.saturating_add(1);
+            sequence
+        };
+        if let Some(sequence) = in_workflow(core, home.hook.as_ref().and_then(|hook| hook.span), count) {
+            fields.assume(STEP_SEQUENCE, Value::I64(sequence));
+        }
+    }
+    if kind == home.ours && kind.is_some_and(mapping::is_call) {
+        let count = |open: &mut OpenSpan| {
+            open.below.tries += 1;
+            open.below.tries
+        };
+        if let Some(attempt) = home.ours_id.and_then(|call| core.open.with(call, count)) {
+            fields.assume(ATTEMPT, Value::I64(attempt));
+        }
+    }
+}
+
+/// Tells the nearest workflow, from this span up.
+fn in_workflow<R>(core: &Core, from: Option<u64>, tell: impl Fn(&mut Below) -> R) -> Option<R> {
+    let mut above = from;
+    while let Some(id) = above {
+        let (told, parent) = core.open.with(id, |open| {
+            let is_workflow = open.kind == Some(Kind::Workflow);
+            (is_workflow.then(|| tell(&mut open.below)), open.parent)
+        })?;
+        if told.is_some() {
+            return told;
+        }
+        above = parent;
+    }
+    None
 }
 
 /// Makes the span known to its conversation. Comes back with a made turn that can be exported now.
@@ -288,6 +347,14 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
 /// made turn that can be exported once it has ended.
 fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<TurnKey>) {
     let failed = span::has_failed(&open.fields, open.failure.as_ref());
+    if failed && open.attempt_of.is_none() {
+        in_workflow(core, open.parent, |below| below.failed = true);
+    }
+    write_run(open, failed, incomplete);
+    let used = Totals::of(&open.fields, failed).or_of_attempts(&open.below.attempts);
+    // An attempt is counted by its call, and not by the turn.
+    let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
+    let is_counted = open.attempt_of.and_then(tell).is_some();
     let (Some(conversation), Some(kind)) = (open.conversation.clone(), open.kind) else { return (now, None) };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
@@ -309,13 +376,27 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             if let (Some(turn), Some(first)) = (open.turn, recorded_first_chunk(open, kind)) {
                 conversation.first_chunk(turn, id, anchor.at(first));
             }
-            let used = Totals::of(&open.fields, failed);
+            let used = if is_counted { Totals::default() } else { used };
             let left = conversation.leave(open.turn, id, anchor.at(open.started), at, &used);
             if left.interrupted && mapping::can_be_interrupted(kind) {
                 open.fields.assume(INTERRUPTED, Value::Bool(true));
             }
             (now, left.finish)
         }
+    }
+}
+
+/// What the end of a run says: a workflow ended with an error when anything failed in it, and a call that was tried again
+/// says how often.
+fn write_run(open: &mut OpenSpan, failed: bool, incomplete: bool) {
+    let failed = failed || open.below.failed;
+    if open.kind == Some(Kind::Workflow) && (failed || !incomplete) {
+        let reason = EndReason::of(false, failed, false);
+        open.fields.assume(END_REASON, Value::from(reason.as_str()));
+    }
+    let attempts = open.below.tries.max(open.below.retries.saturating_add(1));
+    if open.kind.is_some_and(mapping::is_call) && (open.below.tries > 0 || open.below.retries > 0) {
+        open.fields.assume(ATTEMPT, Value::I64(attempts));
     }
 }
 

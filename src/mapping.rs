@@ -94,7 +94,7 @@ const STT: Kinds = Kinds::of(&[Stt]);
 const TTS: Kinds = Kinds::of(&[Tts]);
 const TOOL: Kinds = Kinds::of(&[Tool]);
 const STEP: Kinds = Kinds::of(&[Step]);
-const SPOKEN: Kinds = Kinds::of(&[Turn, Tts]);
+const SPOKEN: Kinds = Kinds::of(&[Turn, Tts, Realtime]);
 const AGENTS: Kinds = Kinds::of(&[Conversation, Turn, Agent]);
 
 /// The contract's field table. A field that is spelled as the attribute itself is that attribute on every kind, read as
@@ -191,7 +191,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(&["turn_number"], ANY, TURN_NUMBER, Rule::IntFrom(1)),
     row(&["interrupted"], SPOKEN, INTERRUPTED, Rule::Bool),
     row(&["interruption_source"], SPOKEN, INTERRUPTION_SOURCE, Rule::Text),
-    row(&["end_reason"], Kinds::of(&[Turn, Conversation]), END_REASON, Rule::EndReason),
+    row(&["end_reason"], Kinds::of(&[Turn, Conversation, Workflow]), END_REASON, Rule::EndReason),
     row(&["playout_ms"], SPOKEN, PLAYOUT_POSITION, Rule::Millis),
     row(&["request_id"], CLIENT, REQUEST_ID, Rule::Text),
     row(&["attempt"], CLIENT, ATTEMPT, Rule::IntFrom(1)),
@@ -306,6 +306,11 @@ pub(crate) fn time_to_first_chunk(kind: Kind) -> Option<&'static str> {
         Stt | Tts => Some(TIME_TO_FIRST_BYTE),
         Conversation | Turn | Tool | Agent | Workflow | Step | Embeddings | Retrieval => None,
     }
+}
+
+/// Whether a span of this kind is a call, so that another one in it is an attempt at it.
+pub(crate) fn is_call(kind: Kind) -> bool {
+    CLIENT.contains(kind)
 }
 
 /// Whether an `interrupted` event marks a span of this kind.

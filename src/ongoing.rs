@@ -96,7 +96,7 @@ impl Turn {
     /// A service opens in it.
     pub(crate) fn enter(&mut self, span: u64, kind: Kind, at: At) {
         self.members += 1;
-        let explains = matches!(kind, Kind::Stt | Kind::Llm | Kind::Tts | Kind::Tool);
+        let explains = matches!(kind, Kind::Stt | Kind::Llm | Kind::Tts | Kind::Tool | Kind::Realtime);
         if explains && !self.closed && self.calls.len() < MAX_CALLS {
             self.calls.push((span, Call { kind, started: at, first: None, ended: None }));
         }

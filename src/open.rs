@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::fields::{Fields, Plan};
 use crate::inherited::Inherited;
 use crate::kind::Kind;
+use crate::totals::Totals;
 
 /// An exported span between its opening and its close.
 #[derive(Debug)]
@@ -21,6 +22,12 @@ pub(crate) struct OpenSpan {
     pub(crate) kind: Option<Kind>,
     /// What the nearest recognized span is, from here up.
     pub(crate) ours: Option<Kind>,
+    /// The id of that one.
+    pub(crate) ours_id: Option<u64>,
+    /// The call that it is an attempt at.
+    pub(crate) attempt_of: Option<u64>,
+    /// What is counted of what is below it.
+    pub(crate) below: Below,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
     pub(crate) plan: Arc<Plan>,
@@ -47,6 +54,21 @@ pub(crate) struct OpenSpan {
     pub(crate) told_late: u64,
     /// It opened while a panic was going on: that panic is none of its own.
     pub(crate) during_panic: bool,
+}
+
+/// What a span is told by those below it.
+#[derive(Debug, Default)]
+pub(crate) struct Below {
+    /// What the attempts at a call used.
+    pub(crate) attempts: Totals,
+    /// How many attempts at a call were spans below it.
+    pub(crate) tries: i64,
+    /// How often a call said that it tries again.
+    pub(crate) retries: i64,
+    /// The next step's number in a workflow.
+    pub(crate) next_step: i64,
+    /// Something failed in a workflow.
+    pub(crate) failed: bool,
 }
 
 /// The open spans of one layer, by the id that `tracing` gave them.

@@ -45,6 +45,16 @@ impl Totals {
         }
     }
 
+    /// What a call used that was tried several times: what it reports itself, or else the sum of its attempts. An attempt
+    /// that failed is no failure of the call.
+    pub(crate) fn or_of_attempts(self, attempts: &Self) -> Self {
+        if self.is_reported() { self } else { Self { errors: self.errors, ..*attempts } }
+    }
+
+    fn is_reported(&self) -> bool {
+        self.input_tokens.is_some() || self.output_tokens.is_some() || self.characters.is_some() || self.audio.is_some()
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.input_tokens = sum(self.input_tokens, other.input_tokens, i64::saturating_add);
         self.output_tokens = sum(self.output_tokens, other.output_tokens, i64::saturating_add);

@@ -147,7 +147,7 @@ impl Latency {
     /// `None` when the user or the agent was never heard, or the agent spoke first.
     pub(crate) fn of(exchange: &Exchange, calls: &[Call]) -> Option<Self> {
         let stopped = exchange.user_stopped?;
-        let audio = first(calls, Kind::Tts, stopped);
+        let audio = [Kind::Tts, Kind::Realtime].into_iter().filter_map(|kind| first(calls, kind, stopped)).min();
         let spoke = exchange.bot_started.or(audio).filter(|spoke| *spoke >= stopped)?;
         let calls: Vec<Call> =
             calls.iter().copied().filter(|call| call.ended.is_none_or(|ended| ended >= stopped)).collect();
@@ -181,7 +181,7 @@ fn part_at(at: At, calls: &[Call], token: Option<At>, audio: Option<At>) -> Part
         Part::Synthesis
     } else if any(Kind::Tool, Call::is_open) {
         Part::Tool
-    } else if any(Kind::Llm, Call::waits_for_first) {
+    } else if any(Kind::Llm, Call::waits_for_first) || any(Kind::Realtime, Call::waits_for_first) {
         Part::Llm
     } else if any(Kind::Stt, Call::is_open) {
         Part::Transcription
@@ -335,6 +335,15 @@ mod tests {
         assert_eq!(Latency::of(&Exchange { bot_started: Some(50), ..user }, &[]), None, "the agent spoke first");
         let audio = [call(Kind::Tts, 120, Some(160), None)];
         assert_eq!(Latency::of(&user, &audio).unwrap().total(), 60, "to the first byte of audio");
+    }
+
+    #[test]
+    fn a_speech_to_speech_model_is_waited_for_until_its_first_audio() {
+        let exchange = Exchange { user_stopped: Some(100), bot_started: Some(500), ..Exchange::default() };
+        let calls = [call(Kind::Realtime, 150, None, Some(200)), call(Kind::Realtime, 300, Some(450), Some(900))];
+        let latency = Latency::of(&exchange, &calls).unwrap();
+        assert_eq!((latency.part(Part::Llm), latency.part(Part::Playout)), (50 + 150, 50));
+        assert_eq!(latency.part(Part::TurnDetection), 50 + 100);
     }
 
     #[test]

@@ -34,6 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "semconv",
             "span",
             "totals",
+            "turn",
         ],
     ),
     (
@@ -60,13 +61,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("console", &["notice"]),
     ("span", &["failure", "fields", "kind", "mapping", "semconv", "stats"]),
     ("live", &["conversation"]),
-    ("open", &["clock", "conversation", "failure", "fields", "inherited", "kind"]),
+    ("open", &["clock", "conversation", "failure", "fields", "inherited", "kind", "totals"]),
     ("conversation", &["clock", "inherited", "kind", "ongoing", "totals", "turn"]),
     ("ongoing", &["inherited", "kind", "totals", "turn"]),
     ("stats", &["value"]),
     ("visit", &["value"]),
     // Pure from here on.
-    ("event", &["content", "failure", "kind", "mapping", "value"]),
+    ("event", &["content", "failure", "kind", "mapping", "semconv", "value"]),
     ("inherited", &["fields", "semconv"]),
     ("totals", &["fields", "semconv"]),
     ("turn", &["kind"]),

@@ -22,6 +22,11 @@ pub(crate) enum Kind {
     Llm,
     Tool,
     Agent,
+    Workflow,
+    Step,
+    Realtime,
+    Retrieval,
+    Embeddings,
     #[default]
     Other,
 }
@@ -84,7 +89,8 @@ enum Draft {
 pub(crate) fn programs() -> impl Strategy<Value = Vec<Action>> {
     let kinds = prop_oneof![
         2 => Just(Kind::Conversation), 4 => Just(Kind::Turn), 4 => Just(Kind::Llm), 2 => Just(Kind::Tool),
-        1 => Just(Kind::Agent), 1 => Just(Kind::Other)
+        1 => Just(Kind::Agent), 1 => Just(Kind::Workflow), 1 => Just(Kind::Step), 1 => Just(Kind::Realtime),
+        1 => Just(Kind::Retrieval), 1 => Just(Kind::Embeddings), 1 => Just(Kind::Other)
     ];
     let speaking = || {
         use Speaking::{BotStarted, BotStopped, UserStarted, UserStopped};
@@ -225,6 +231,11 @@ fn open(action: &Action, parent: Option<Span>) -> Span {
         Kind::Llm => open!("llm"),
         Kind::Tool => open!("tool"),
         Kind::Agent => open!("agent"),
+        Kind::Workflow => open!("workflow"),
+        Kind::Step => open!("step"),
+        Kind::Realtime => open!("realtime"),
+        Kind::Retrieval => open!("retrieval"),
+        Kind::Embeddings => open!("embeddings"),
         Kind::Other => open!("not_ours"),
     }
 }
