@@ -67,6 +67,7 @@ fn without_defaults(
     let defaults: &[(&str, Value)] = &match span {
         "tts" | "realtime" => vec![("gen_ai.output.type", "speech".into())],
         "tool" => vec![("gen_ai.tool.type", "function".into())],
+        "workflow" => vec![("voice.end_reason", "completed".into())],
         "turn" => vec![
             ("voice.end_reason", "completed".into()),
             ("voice.end_reason", "interrupted".into()),
@@ -117,8 +118,8 @@ fn every_text_of_the_contract_is_its_attribute() {
         ["llm"] ["prompt_version"] = "3" => "gen_ai.prompt.version": "3";
         ["tts", "realtime"] ["voice", "voice_id"] = "alloy" => "voice.name": "alloy";
         ["stt", "tts"] ["language"] = "de-CH" => "voice.language": "de-CH";
-        ["turn", "tts"] ["interruption_source"] = "user" => "voice.interruption.source": "user";
-        ["turn", "conversation"] ["end_reason"] = "session_closed" => "voice.end_reason": "session_closed";
+        ["turn", "tts", "realtime"] ["interruption_source"] = "user" => "voice.interruption.source": "user";
+        ["turn", "conversation", "workflow"] ["end_reason"] = "session_closed" => "voice.end_reason": "session_closed";
         ["stt", "llm", "tts", "embeddings", "retrieval", "realtime"] ["request_id"] = "q-1" => "voice.request.id": "q-1";
         ["llm"] ["langfuse.trace.name"] = "call" => "langfuse.trace.name": "call";
         ["llm"] ["gen_ai.request.encoding_formats"] = "float" => "gen_ai.request.encoding_formats": "float";
@@ -167,7 +168,7 @@ fn every_number_of_the_contract_is_its_attribute() {
         ["tts"] ["characters"] = 48 => "voice.characters": 48;
         ["turn"] ["number", "turn_number"] = 3 => "voice.turn.number": 3;
         ["llm", "tool", "stt"] ["turn_number"] = 3 => "voice.turn.number": 3;
-        ["turn", "tts"] ["playout_ms"] = 1_500 => "voice.playout.position": 1.5;
+        ["turn", "tts", "realtime"] ["playout_ms"] = 1_500 => "voice.playout.position": 1.5;
         ["stt", "llm", "tts", "embeddings", "retrieval", "realtime"] ["attempt"] = 2 => "voice.attempt": 2;
         ["stt", "llm", "tts", "embeddings", "retrieval", "realtime"] ["cost", "cost_usd"] = 0.002 => "voice.cost": 0.002;
     }
@@ -179,7 +180,7 @@ fn every_flag_and_list_of_the_contract_is_its_attribute() {
         ["llm"] ["stream", "streaming", "gen_ai.request.stream"] = true => "gen_ai.request.stream": true;
         ["stt"] ["is_final"] = false => "voice.transcript.final": false;
         ["stt"] ["vad"] = true => "voice.vad": true;
-        ["turn", "tts"] ["interrupted"] = true => "voice.interrupted": true;
+        ["turn", "tts", "realtime"] ["interrupted"] = true => "voice.interrupted": true;
         ["llm"] ["finish_reason", "finish_reasons", "gen_ai.response.finish_reasons"]
             = "stop" => "gen_ai.response.finish_reasons": strings(&["stop"]);
         ["llm"] ["finish_reason", "finish_reasons"]
