@@ -46,6 +46,27 @@ fn existing_setup() {
     exports(&console("existing_setup", &[]), &expect_file!["../examples/existing_setup.tree.txt"]);
 }
 
+#[test]
+fn state_machine() {
+    let console = console("state_machine", &[]);
+    expect_file!["../examples/state_machine.tree.txt"].assert_eq(&console.to_string());
+    assert_eq!(console.traces(), 2, "each run is one");
+    let ends = console.0.iter().filter(|span| span.name.starts_with("invoke_workflow"));
+    let reasons: Vec<_> = ends.filter_map(|run| run.attributes.get("voice.end_reason")).collect();
+    assert!(reasons[0].contains("completed") && reasons[1].contains("error"), "{reasons:?}");
+}
+
+#[test]
+fn realtime() {
+    let console = console("realtime", &[]);
+    exports(&console, &expect_file!["../examples/realtime.tree.txt"]);
+    let interrupted = console.0.iter().filter(|span| span.attributes.contains_key("voice.interrupted"));
+    assert_eq!(
+        interrupted.map(|span| span.name.as_str()).collect::<Vec<_>>(),
+        ["turn", "generate_content gpt-realtime"]
+    );
+}
+
 /// A recording gives one tree, whatever the services know of their parents, and whether the turns are spans or only
 /// spoken of.
 fn replays(recording: &str, tree: &ExpectFile) {
