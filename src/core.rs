@@ -1,10 +1,12 @@
 //! What does one layer know?
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
+use opentelemetry::Value;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tracing_core::Metadata;
@@ -12,10 +14,14 @@ use tracing_core::callsite::Identifier;
 use tracing_subscriber::filter::Targets;
 
 use crate::console;
-use crate::fields::Plan;
+use crate::content::{Content, Redacts, Rules};
+use crate::dialect::Dialects;
+use crate::fields::{Fields, Plan};
 use crate::kind::Kind;
 use crate::live::Live;
 use crate::open::OpenSpans;
+use crate::outside::call_out;
+use crate::semconv::is_inherited;
 use crate::span::Starts;
 use crate::stats::{Counters, Stats};
 use crate::value::Refusal;
@@ -31,6 +37,22 @@ pub(crate) struct Options {
     pub(crate) other_spans: bool,
     /// Whether error texts are exported.
     pub(crate) error_text: bool,
+    /// Whether content is exported.
+    pub(crate) content: Content,
+    /// Targets whose events' messages are content.
+    pub(crate) content_targets: Vec<String>,
+    /// What is taken out of content and of error texts.
+    pub(crate) redaction: Option<Redaction>,
+    /// The longest string of content, in bytes.
+    pub(crate) max_content_len: usize,
+    /// Whether inline audio, images and documents are exported with the content that they are in.
+    pub(crate) binary_content: bool,
+    /// What backends want to be told besides.
+    pub(crate) dialects: Dialects,
+    /// Attributes of every span.
+    pub(crate) attributes: Vec<(&'static str, Value)>,
+    /// Attributes that spans take over from those above them, besides the ids.
+    pub(crate) inherited: Vec<String>,
     /// Baggage entries that become attributes.
     pub(crate) baggage: Vec<&'static str>,
     /// How many conversations may be found by their id.
@@ -38,6 +60,13 @@ pub(crate) struct Options {
     /// What a trace holds.
     pub(crate) trace_per: TracePer,
 }
+
+/// A user's redactor.
+#[derive(Clone)]
+pub(crate) struct Redaction(pub(crate) Arc<Redactor>);
+
+/// The text of a field as it may leave.
+pub(crate) type Redactor = dyn for<'t> Fn(&str, &'t str) -> Cow<'t, str> + Send + Sync;
 
 /// What one trace holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -130,8 +159,49 @@ impl Core {
         }
         console::warn_if_missing();
         let names = metadata.fields().iter().map(|field| field.name());
-        let plan = Arc::new(Plan::new(kind, names));
+        let plan = Arc::new(Plan::new(kind, names, self.options.content == Content::Spans));
         Arc::clone(self.plans.write().entry(callsite).or_insert(plan))
+    }
+
+    /// Adds the attributes that every span has, where its own fields say nothing.
+    pub(crate) fn add_attributes(&self, fields: &mut Fields) {
+        for (key, value) in &self.options.attributes {
+            fields.assume(key, value.clone());
+        }
+    }
+
+    /// What becomes of content before it leaves.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { redactor: self, max_len: self.options.max_content_len, binary: self.options.binary_content }
+    }
+}
+
+impl Redacts for Core {
+    fn is_there(&self) -> bool {
+        self.options.redaction.is_some()
+    }
+
+    fn redact<'t>(&self, field: &str, text: &'t str) -> Cow<'t, str> {
+        let Some(Redaction(redactor)) = &self.options.redaction else { return text.into() };
+        call_out(|| redactor(field, text)).unwrap_or_else(|| {
+            self.counters().redaction_failed();
+            "[redaction failed]".into()
+        })
+    }
+}
+
+impl Options {
+    /// Whether the spans below take over an attribute of this name.
+    pub(crate) fn inherits(&self, key: &str) -> bool {
+        is_inherited(key) || self.inherited.iter().any(|inherited| inherited == key)
+    }
+
+    /// Whether the messages of events of this target are content.
+    pub(crate) fn is_content_target(&self, target: &str) -> bool {
+        let is_in = |listed: &String| {
+            target.strip_prefix(listed.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        self.content_targets.iter().any(is_in)
     }
 }
 
@@ -142,10 +212,24 @@ impl Default for Options {
             targets: None,
             other_spans: false,
             error_text: true,
+            content: Content::default(),
+            content_targets: Vec::new(),
+            redaction: None,
+            max_content_len: 32 * 1_024,
+            binary_content: false,
+            dialects: Dialects::default(),
+            attributes: Vec::new(),
+            inherited: Vec::new(),
             baggage: Vec::new(),
             max_conversations: 100_000,
             trace_per: TracePer::default(),
         }
+    }
+}
+
+impl fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redaction")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry::{KeyValue, Value};
 
-use crate::content::is_content;
+use crate::content::{self, Piece};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping;
@@ -76,6 +76,8 @@ pub(crate) struct Said {
     pub(crate) message: Option<String>,
     /// Its other fields, as recorded; none that hold content.
     pub(crate) attributes: Vec<KeyValue>,
+    /// Those that hold content.
+    pub(crate) content: Vec<Piece>,
     /// What its `error` and `error_type` said.
     pub(crate) failure: Failure,
     /// How late it is.
@@ -98,8 +100,9 @@ impl Said {
             "conversation_id" => self.conversation_id = raw.as_text().map(Into::into),
             _ => {}
         }
-        if !is_content(field) {
-            self.attributes.push(KeyValue::new(field, raw.into_recorded()));
+        match content::slot(None, field) {
+            Some(slot) => self.content.extend(raw.as_text().map(|text| Piece { slot, field, text: text.into_owned() })),
+            None => self.attributes.push(KeyValue::new(field, raw.into_recorded())),
         }
     }
 }
@@ -127,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn content_is_not_taken() {
+    fn content_is_taken_apart() {
         let mut said = Said::default();
         said.take("transcript", Raw::Text("secret".into()));
         said.take("message", Raw::Text("heard".into()));
         said.take("count", Raw::Int(1));
         assert_eq!(said.message.as_deref(), Some("heard"));
-        assert_eq!(said.attributes.len(), 1);
+        assert_eq!((said.attributes.len(), said.content.len()), (1, 1));
     }
 
     #[test]

@@ -35,6 +35,13 @@ impl Failure {
         Self { failed: true, text: self.text.or_else(|| message.map(str::to_owned)), ..self }
     }
 
+    /// Rewrites its text.
+    pub(crate) fn rewrite(&mut self, rewrite: impl Fn(&str) -> String) {
+        if let Some(text) = &mut self.text {
+            *text = rewrite(text);
+        }
+    }
+
     /// Whether anything failed.
     pub(crate) fn is_failure(&self) -> bool {
         self.failed || self.error_type.is_some()

@@ -9,10 +9,11 @@ use std::time::Duration;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{KeyValue, Value};
 
+use crate::content::{Piece, Slot};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
-use crate::semconv::{CHARACTERS, TOOL_COUNT, is_in_name, is_inherited, is_sampler_key, is_standard};
+use crate::semconv::{CHARACTERS, TOOL_COUNT, is_in_name, is_sampler_key, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
@@ -22,11 +23,13 @@ const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(crate) struct Plan {
     fields: Vec<(&'static str, Meaning)>,
+    /// Whether content is taken.
+    content: bool,
 }
 
 impl Plan {
-    pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>) -> Self {
-        Self { fields: names.map(|name| (name, mapping::meaning(kind, name))).collect() }
+    pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>, content: bool) -> Self {
+        Self { fields: names.map(|name| (name, mapping::meaning(kind, name))).collect(), content }
     }
 
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
@@ -44,10 +47,13 @@ impl Plan {
                 Err(refusal) => Said::Refused(refusal, kept(name, raw)),
             },
             Meaning::Control(control) => Said::Control(control, raw_owned(raw)),
-            Meaning::Content(Measure::Nothing) => Said::Nothing,
-            Meaning::Content(Measure::Characters) => Said::Counted(CHARACTERS, characters(&raw)),
-            Meaning::Content(Measure::Tools) => {
-                tools(&raw).map_or(Said::Nothing, |count| Said::Counted(TOOL_COUNT, count))
+            Meaning::Content(slot, measure) => {
+                let counted = match measure {
+                    Measure::Nothing => None,
+                    Measure::Characters => Some((CHARACTERS, characters(&raw))),
+                    Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
+                };
+                Said::Content(counted, self.content.then(|| piece(slot, name, &raw)))
             }
             Meaning::Own => match &raw {
                 Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(name, raw)),
@@ -62,8 +68,8 @@ impl Plan {
 pub(crate) enum Said {
     /// An attribute, or that there is none.
     Attribute(&'static str, Option<Value>),
-    /// An attribute that counts as long as nobody gives it.
-    Counted(&'static str, i64),
+    /// What people said: a count of it, as long as nobody gives that, and itself if it is asked for.
+    Content(Option<(&'static str, i64)>, Option<Piece>),
     /// A value that its field can't have, and what is kept of it.
     Refused(Refusal, Option<(&'static str, Value)>),
     /// Something for the span itself.
@@ -75,9 +81,9 @@ pub(crate) enum Said {
 }
 
 impl Said {
-    /// Whether the spans below take it over.
-    pub(crate) fn is_inherited(&self) -> bool {
-        matches!(self, Self::Attribute(key, _) if is_inherited(key))
+    /// Whether it gives an attribute that `wanted` picks.
+    pub(crate) fn gives(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        matches!(self, Self::Attribute(key, _) if wanted(key))
     }
 }
 
@@ -89,6 +95,7 @@ pub(crate) struct Fields {
     /// Something that the exported name may hold came after the start.
     renamed: bool,
     failure: Failure,
+    content: Vec<Piece>,
     rare: Option<Box<Rare>>,
 }
 
@@ -134,8 +141,13 @@ impl Fields {
         match said {
             Said::Attribute(key, Some(value)) => self.set(key, value),
             Said::Attribute(key, None) => self.take_back(key),
-            Said::Counted(key, count) => {
-                self.count(key, count);
+            Said::Content(counted, piece) => {
+                if let Some((key, count)) = counted {
+                    self.count(key, count);
+                }
+                if let Some(piece) = piece {
+                    self.say(piece);
+                }
                 Ok(())
             }
             Said::Refused(refusal, kept) => {
@@ -185,7 +197,7 @@ impl Fields {
     }
 
     /// The attributes that `wanted` picks and the span's own fields gave.
-    pub(crate) fn given(&self, wanted: fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &Value)> {
+    pub(crate) fn given(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &Value)> {
         self.attributes
             .iter()
             .filter(move |attribute| !attribute.assumed && wanted(attribute.key))
@@ -219,6 +231,19 @@ impl Fields {
 
     pub(crate) fn failure(&self) -> &Failure {
         &self.failure
+    }
+
+    /// Rewrites the texts that say what went wrong.
+    pub(crate) fn rewrite_errors(&mut self, rewrite: impl Fn(&str) -> String) {
+        self.failure.rewrite(&rewrite);
+        if let Some(description) = self.rare.as_mut().and_then(|rare| rare.status_description.as_mut()) {
+            *description = rewrite(description);
+        }
+    }
+
+    /// What people said, once.
+    pub(crate) fn take_content(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.content)
     }
 
     /// `otel.name`
@@ -263,6 +288,15 @@ impl Fields {
     fn count(&mut self, key: &'static str, count: i64) {
         self.attributes.retain(|attribute| attribute.key != key || !attribute.assumed);
         self.assume(key, Value::I64(count));
+    }
+
+    /// The last word for a place counts; no text takes back what was said.
+    fn say(&mut self, piece: Piece) {
+        self.content
+            .retain(|known| known.slot != piece.slot || (piece.slot == Slot::Own && known.field != piece.field));
+        if !piece.text.is_empty() {
+            self.content.push(piece);
+        }
     }
 
     fn put(&mut self, key: &'static str, value: Value) {
@@ -316,6 +350,11 @@ impl Fields {
 /// What is kept of a refused value: itself under its field's own name, if that is not a name of the conventions.
 fn kept(name: &'static str, raw: Raw<'_>) -> Option<(&'static str, Value)> {
     (!is_standard(name)).then(|| (name, raw.into_recorded()))
+}
+
+fn piece(slot: Slot, field: &'static str, raw: &Raw<'_>) -> Piece {
+    let text = raw.as_text().map_or_else(|| (*raw == Raw::Bool(true)).to_string(), Cow::into_owned);
+    Piece { slot, field, text }
 }
 
 fn raw_owned(raw: Raw<'_>) -> Raw<'static> {

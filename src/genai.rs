@@ -1,15 +1,22 @@
 //! What can a user choose?
 
+use std::borrow::Cow;
+use std::env;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use opentelemetry::Value;
 use opentelemetry::trace::Tracer;
 use tracing_subscriber::filter::Targets;
 
-use crate::core::{Core, Options, Shared, TracePer};
+use crate::content::Content;
+use crate::core::{Core, Options, Redaction, Shared, TracePer};
+use crate::dialect::Dialect;
 use crate::kind::Kind;
 use crate::layer::GenAiLayer;
 use crate::lifecycle;
+use crate::mapping;
+use crate::notice;
 use crate::stats::Stats;
 
 /// The options of the layer, and where it comes from.
@@ -44,11 +51,108 @@ impl GenAi {
         Self::default()
     }
 
-    /// The defaults, changed by what the environment says. No variable changes an option yet; `OTEL_CONSOLE_EXPORT` is
-    /// read by [`Telemetry::from_env`](crate::Telemetry::from_env) and [`console_from_env`](crate::console_from_env).
+    /// The defaults, changed by what the environment says: `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is
+    /// [`Content`]. `OTEL_CONSOLE_EXPORT` is read by [`Telemetry::from_env`](crate::Telemetry::from_env) and
+    /// [`console_from_env`](crate::console_from_env).
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new()
+        Self::new().with_content(content_from_env())
+    }
+
+    /// Exports what people said, or not: transcripts, prompts, answers, tool arguments and results, state. The README lists
+    /// the fields and their attributes; wherever they turn up else, on other kinds and spans and on events, they are
+    /// exported under their own names. Default: [`Content::Off`].
+    #[must_use]
+    pub fn with_content(mut self, content: Content) -> Self {
+        self.options.content = content;
+        self
+    }
+
+    /// Takes out of content and of error texts what must not leave the process: `redact(field, text)` gives the text that
+    /// may. It is called for each string, also those inside of JSON, with the name of the field that the string is in, where
+    /// the span or the event ends, on the thread that ends it, with nothing locked. A text that it panics on is left
+    /// out and counted in [`Stats::redactions_failed`]. [`redact`](crate::redact) has redactors for the usual cases.
+    /// Default: nothing is taken out.
+    ///
+    /// ```
+    /// use tracing_genai::{Content, GenAi, redact};
+    ///
+    /// let genai = GenAi::new().with_content(Content::Spans).with_redaction(|field, text| match field {
+    ///     "state" => "[state]".into(),
+    ///     _ => redact::all(text),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_redaction<R>(mut self, redact: R) -> Self
+    where
+        R: for<'t> Fn(&str, &'t str) -> Cow<'t, str> + Send + Sync + 'static,
+    {
+        self.options.redaction = Some(Redaction(Arc::new(redact)));
+        self
+    }
+
+    /// The longest string of content, in bytes: a longer one is cut on a character, and ends with `…[truncated]`. It
+    /// holds for each string inside of JSON by itself. Default: 32,768.
+    #[must_use]
+    pub fn with_max_content_len(mut self, bytes: usize) -> Self {
+        self.options.max_content_len = bytes;
+        self
+    }
+
+    /// Exports audio, images and documents that are in the content itself, as base64. Without it their type and size are
+    /// exported; a link to one always is. Default: `false`.
+    #[must_use]
+    pub fn with_binary_content(mut self, export: bool) -> Self {
+        self.options.binary_content = export;
+        self
+    }
+
+    /// Takes the messages of events of these targets, and of the modules below them, for content: a library may log what
+    /// people said. Default: none.
+    #[must_use]
+    pub fn with_content_targets<T: Into<String>>(mut self, targets: impl IntoIterator<Item = T>) -> Self {
+        self.options.content_targets.extend(targets.into_iter().map(Into::into));
+        self
+    }
+
+    /// Says the same in a backend's or a peer's own words as well. May be called several times. Default: none.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.options.dialects = self.options.dialects.with(dialect);
+        self
+    }
+
+    /// Puts an attribute on every exported span, from its start. A span's own field of that name wins, and the last call for
+    /// a name. Default: none.
+    ///
+    /// ```
+    /// use tracing_genai::GenAi;
+    ///
+    /// let genai = GenAi::new().with_attribute("deployment.environment", "staging");
+    /// ```
+    #[must_use]
+    pub fn with_attribute(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.options.attributes.retain(|(known, _)| *known != name);
+        self.options.attributes.push((name, value.into()));
+        self
+    }
+
+    /// Puts these fields on all spans below the one that they are recorded on, besides the ids that are inherited anyway:
+    /// what a conversation says about itself (a campaign, a customer) is on its turns and services too. A span that gives
+    /// the field itself wins. Content is not inherited. Default: none.
+    ///
+    /// ```
+    /// use tracing_genai::GenAi;
+    ///
+    /// let genai = GenAi::new().with_inherited(["campaign", "agent_version"]);
+    /// ```
+    #[must_use]
+    pub fn with_inherited<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
+        for field in fields.into_iter().map(Into::into) {
+            self.options.inherited.extend(mapping::keys_of(&field).map(str::to_owned));
+            self.options.inherited.push(field);
+        }
+        self
     }
 
     /// Recognizes spans of this name as `kind`, besides the names that are recognized anyway, or instead of what the
@@ -130,6 +234,20 @@ impl GenAi {
     {
         GenAiLayer::new(Core::new(self.options.clone(), &self.shared, Box::new(tracer)))
     }
+}
+
+const CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+
+fn content_from_env() -> Content {
+    static UNKNOWN: notice::Once = notice::Once::new();
+    let Some(value) = env::var_os(CONTENT) else { return Content::Off };
+    let value = value.to_string_lossy();
+    Content::of(&value).unwrap_or_else(|| {
+        UNKNOWN.say(|| {
+            format!("{CONTENT}={value:?} is not known, no content is exported: use SPAN_ONLY or true, or NO_CONTENT or false")
+        });
+        Content::Off
+    })
 }
 
 /// Reads what the layers of one [`GenAi`] have counted, and ends what they have open.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use opentelemetry::Value;
 
 use crate::fields::Fields;
-use crate::semconv::{CONVERSATION_ID, TURN_NUMBER, is_inherited};
+use crate::semconv::{CONVERSATION_ID, TURN_NUMBER};
 
-/// What the spans below take over: ids, the agent's name, the turn's number. Shared by all who add nothing to it.
+/// What the spans below take over: ids, the agent's name, the turn's number, and what the user wants to see on all. Shared by all who add nothing to it.
 pub(crate) type Inherited = Arc<[(&'static str, Value)]>;
 
 /// What the children of a span inherit: what it inherited itself, replaced by what its own fields give.
-pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields) -> Inherited {
+pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields, is_inherited: impl Fn(&str) -> bool) -> Inherited {
     let mut own = fields.given(is_inherited).peekable();
     if own.peek().is_none() {
         return inherited.clone();

@@ -19,10 +19,12 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::core::Core;
 use crate::event::{self, Meaning, Moment, Said};
 use crate::fields::Fields;
+use crate::finish;
 use crate::home::{self, Ancestor};
 use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
 use crate::made;
+use crate::outside;
 use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
 use crate::turn::Speaking;
@@ -67,7 +69,7 @@ where
     fn on_new_span(&self, attrs: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let metadata = attrs.metadata();
         let kind = self.core.kind(metadata);
-        if (kind.is_none() && !self.core.options.other_spans) || span::is_calling_out() {
+        if (kind.is_none() && !self.core.options.other_spans) || outside::is_calling_out() {
             return;
         }
         if !thread::panicking() {
@@ -110,7 +112,7 @@ where
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let metadata = event.metadata();
         // OpenTelemetry's own log of what it does would end up in the spans that it tells about.
-        if metadata.target().starts_with("opentelemetry") || span::is_calling_out() {
+        if metadata.target().starts_with("opentelemetry") || outside::is_calling_out() {
             return;
         }
         let now = Instant::now();
@@ -211,8 +213,9 @@ impl GenAiLayer {
 
     fn attach(&self, id: u64, event: &Event<'_>, said: Said, meaning: Meaning, at: Instant) {
         let metadata = event.metadata();
-        let error_text = self.core.options.error_text;
-        let failure = (*metadata.level() == Level::ERROR).then(|| said.failure.of_event(said.message.as_deref()));
+        let is_error = *metadata.level() == Level::ERROR;
+        let said = finish::may_leave(&self.core, said, metadata.target(), is_error);
+        let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
         let found = self.core.open.with(id, |open| {
             if open.failure.is_none() {
                 open.failure = failure;
@@ -225,7 +228,6 @@ impl GenAiLayer {
             return span::add_event(self.core.counters(), &context, EVALUATION_RESULT.into(), at, attributes);
         }
         let mut attributes = said.attributes;
-        attributes.retain(|attribute| error_text || attribute.key.as_str() != "error");
         attributes.push(KeyValue::new(EVENT_LEVEL, metadata.level().as_str()));
         attributes.push(KeyValue::new(EVENT_TARGET, metadata.target().to_owned()));
         let name = said.message.map_or_else(|| Cow::Borrowed(metadata.name()), Cow::Owned);

@@ -39,7 +39,7 @@
 //!   [`console_from_env`].
 //! * Services run in tasks of their own: give their spans the conversation's id, `info_span!("stt", conversation_id)`, and they
 //!   hang in its open turn. The README says how a span finds its place, and how turns end.
-//! * Transcripts, prompts, answers, tool arguments and results are not exported at all yet.
+//! * Transcripts, prompts, answers, tool arguments and results are exported when you ask for it: [`Content`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
@@ -47,26 +47,33 @@ mod console;
 mod content;
 mod conversation;
 mod core;
+mod dialect;
 mod event;
 mod ext;
 mod failure;
 mod fields;
+mod finish;
 mod genai;
 mod home;
 mod inherited;
+mod json;
 mod kind;
 mod layer;
 mod lifecycle;
 mod live;
 mod made;
 mod mapping;
+mod messages;
 mod notice;
 mod ongoing;
 mod open;
+mod outside;
+mod parts;
 mod placement;
 mod semconv;
 mod span;
 mod stats;
+mod stream;
 mod telemetry;
 mod totals;
 mod traceparent;
@@ -75,7 +82,9 @@ mod value;
 mod visit;
 
 pub use console::console_from_env;
+pub use content::Content;
 pub use core::TracePer;
+pub use dialect::Dialect;
 pub use ext::SpanExt;
 pub use genai::{GenAi, Handle};
 pub use kind::Kind;
@@ -97,3 +106,8 @@ where
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The programs of the page on backends.
+#[cfg(doctest)]
+#[doc = include_str!("../DIALECTS.md")]
+struct DialectsPage;

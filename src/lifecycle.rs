@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::event::Moment;
 use crate::failure::Failure;
 use crate::fields::{Fields, Plan, Said};
+use crate::finish::{self, Finishing};
 use crate::home::{Ancestor, Home, home, learn_id, number_of, own_conversation, parent, with_baggage};
 use crate::inherited::{Inherited, outside_of_turns, passed_on, take_over, text, with_id};
 use crate::kind::Kind;
@@ -45,6 +46,7 @@ pub(crate) struct Opening {
 /// Starts the exported span and keeps its record.
 pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root } = opening;
+    let inherits = |key: &str| core.options.inherits(key);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
     let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
     if home.conversation.is_none() || kind == Some(Kind::Conversation) {
@@ -61,15 +63,23 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         inherited = outside_of_turns(&inherited);
     }
     take_over(&mut fields, &inherited);
+    core.add_attributes(&mut fields);
     if let (Some(Kind::Turn), Some(conversation)) = (kind, &home.conversation) {
         learn_id(core, conversation, Word::of(&fields).conversation_id);
         number(core, &mut fields, conversation);
     }
     count_from_above(core, kind, &mut fields, &home);
-    let inherited = passed_on(&inherited, &fields);
+    let inherited = passed_on(&inherited, &fields, inherits);
     let started = now.checked_sub(fields.started_ago()).unwrap_or(now);
 
-    let start = span::Opening { kind, span_name, parent: &parent, links, start: anchor.wall(started) };
+    let start = span::Opening {
+        kind,
+        span_name,
+        dialects: core.options.dialects,
+        parent: &parent,
+        links,
+        start: anchor.wall(started),
+    };
     let Some(context) = span::start(&*core.tracer, core.counters(), start, &mut fields) else { return };
     let mut open = Box::new(OpenSpan {
         kind,
@@ -101,13 +111,14 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
 /// Takes recorded values in.
 pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
     let now = Instant::now();
+    let inherits = |key: &str| core.options.inherits(key);
     let told = core.open.with(id, |open| {
-        let passes_on = said.iter().any(Said::is_inherited);
+        let passes_on = said.iter().any(|said| said.gives(inherits));
         for said in said {
             core.count(open.fields.apply(said));
         }
         if passes_on {
-            open.inherited = passed_on(&open.inherited, &open.fields);
+            open.inherited = passed_on(&open.inherited, &open.fields, inherits);
             core.told_late.fetch_add(1, Ordering::AcqRel);
         }
         if !bounds_turns(open.kind) {
@@ -139,17 +150,19 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let OpenSpan { kind, span_name, context, mut fields, failure, anchor, conversation, .. } = *open;
-    let ending = span::Ending {
+    let first_chunk = open.kind.and_then(|kind| recorded_first_chunk(&open, kind));
+    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, .. } = *open;
+    let finishing = Finishing {
         kind,
         span_name,
         context,
-        fields: &mut fields,
-        failure: failure.as_ref(),
-        error_text: core.options.error_text,
+        fields,
+        failure,
+        started: anchor.wall(started),
+        first_chunk: first_chunk.map(|at| anchor.wall(at)),
         end: anchor.wall(end),
     };
-    span::end(core.counters(), ending);
+    finish::end(core, finishing);
     finish_made(core, conversation.zip(finish), now, incomplete);
 }
 

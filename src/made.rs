@@ -9,6 +9,7 @@ use opentelemetry::{Context, Value};
 use crate::conversation::{Conversation, TurnKey};
 use crate::core::{Core, TracePer};
 use crate::fields::Fields;
+use crate::finish::{self, Finishing};
 use crate::inherited::take_over;
 use crate::kind::Kind;
 use crate::ongoing::{Ended, MadeTurn};
@@ -54,18 +55,20 @@ pub(crate) fn start_made(core: &Core, conversation: Option<&Conversation>, made:
         let start = span::Opening {
             kind: Some(Kind::Turn),
             span_name: "turn",
+            dialects: core.options.dialects,
             parent: &parent,
             links,
             start: anchor.wall_at(made.started),
         };
-        span::start(&*core.tracer, core.counters(), start, &mut made_fields(made))
+        span::start(&*core.tracer, core.counters(), start, &mut made_fields(core, made))
     };
     made.span.get_or_init(start).clone()
 }
 
-fn made_fields(made: &MadeTurn) -> Fields {
+fn made_fields(core: &Core, made: &MadeTurn) -> Fields {
     let mut fields = Fields::default();
     take_over(&mut fields, &made.inherited);
+    core.add_attributes(&mut fields);
     fields
 }
 
@@ -77,22 +80,23 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
     let Some(made) = &ended.made else { return };
     let Some(context) = start_made(core, Some(&conversation), made) else { return };
     conversation.set_last_turn(context.span().span_context().clone());
-    let mut fields = made_fields(made);
-    span::resume(&mut fields, Kind::Turn, "turn");
+    let mut fields = made_fields(core, made);
+    span::resume(&mut fields, Kind::Turn, "turn", core.options.dialects);
     write_end(&mut fields, &ended, incomplete);
     if incomplete {
         fields.assume(INCOMPLETE, Value::Bool(true));
     }
-    let ending = span::Ending {
+    let finishing = Finishing {
         kind: Some(Kind::Turn),
         span_name: "turn",
         context,
-        fields: &mut fields,
+        fields,
         failure: None,
-        error_text: false,
+        started: anchor.wall_at(made.started),
+        first_chunk: None,
         end: anchor.wall_at(ended.at),
     };
-    span::end(core.counters(), ending);
+    finish::end(core, finishing);
 }
 
 /// What a turn is at its end.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use opentelemetry::trace::SpanKind;
 
-use crate::content::is_content;
+use crate::content::{self, Slot};
 use crate::kind::Kind::{
     Agent, Conversation, Embeddings, Llm, Realtime, Retrieval, Step, Stt, Tool, Tts, Turn, Workflow,
 };
@@ -28,8 +28,8 @@ pub(crate) enum Meaning {
     },
     /// Something that the span itself is told, and no attribute.
     Control(Control),
-    /// What people said: not exported.
-    Content(Measure),
+    /// What people said.
+    Content(Slot, Measure),
     /// Itself, under its own name.
     Own,
 }
@@ -57,7 +57,7 @@ pub(crate) enum Control {
     TraceState,
 }
 
-/// What may be told about a content field that is not exported.
+/// What may be told about a content field, exported or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Nothing.
@@ -203,8 +203,8 @@ pub(crate) fn meaning(kind: Option<Kind>, field: &'static str) -> Meaning {
     if let Some(control) = control(kind, field) {
         return Meaning::Control(control);
     }
-    if is_content(field) {
-        return Meaning::Content(measure(kind, field));
+    if let Some(slot) = content::slot(kind, field) {
+        return Meaning::Content(slot, measure(kind, slot));
     }
     let Some(kind) = kind else { return Meaning::Own };
     ROWS.iter()
@@ -229,12 +229,17 @@ fn control(kind: Option<Kind>, field: &str) -> Option<Control> {
     })
 }
 
-fn measure(kind: Option<Kind>, field: &str) -> Measure {
-    match (kind, field) {
-        (Some(Tts), "text") => Measure::Characters,
-        (Some(Llm), "tools") => Measure::Tools,
+fn measure(kind: Option<Kind>, slot: Slot) -> Measure {
+    match (kind, slot) {
+        (Some(Tts), Slot::Spoken) => Measure::Characters,
+        (Some(Llm), Slot::Tools) => Measure::Tools,
         _ => Measure::Nothing,
     }
+}
+
+/// The attributes of a field of this name, on whatever kind.
+pub(crate) fn keys_of(field: &str) -> impl Iterator<Item = &'static str> {
+    ROWS.iter().filter(move |row| row.fields.contains(&field)).map(|row| row.key)
 }
 
 /// The operation that a span is, unless its fields name another: `gen_ai.operation.name`.
@@ -321,7 +326,7 @@ pub(crate) fn can_be_interrupted(kind: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Control, Meaning, Measure, ROWS, Row, meaning, name, operation, span_kind, subject};
-    use crate::content::is_content;
+    use crate::content::{self, Slot};
     use crate::kind::{Kind, Kinds};
     use crate::semconv::{REQUEST_MODEL, REQUEST_TOP_K, RETRIEVAL_TOP_K};
     use crate::value::Rule;
@@ -421,13 +426,33 @@ mod tests {
 
     #[test]
     fn the_readme_names_all_content() {
-        let fields =
-            table("| field | what it holds |").into_iter().flat_map(|row| names(row.split('|').nth(1).unwrap()));
-        for field in fields {
-            assert!(is_content(&field), "{field}");
+        let row = |row: &content::Row| format!("| {} | {} | {} |", quoted(row.fields), on(row.on), written(row.slot));
+        let expected: Vec<_> = content::ROWS.iter().map(row).collect();
+        let found = table("| field | on | when content is on |");
+        assert_eq!(found, expected, "the table should be:\n{}", expected.join("\n"));
+        for field in content::ROWS.iter().flat_map(|row| row.fields) {
             for kind in KINDS.map(|(kind, _)| Some(kind)).into_iter().chain([None]) {
-                assert!(matches!(meaning(kind, field.clone().leak()), Meaning::Content(_)), "{field}");
+                assert!(matches!(meaning(kind, field), Meaning::Content(..)), "{field}");
             }
+        }
+    }
+
+    fn written(slot: Slot) -> &'static str {
+        match slot {
+            Slot::Input => "`gen_ai.input.messages`: messages, those without a role are the user's",
+            Slot::Output => "`gen_ai.output.messages`: messages, those without a role are the assistant's",
+            Slot::Heard => "`gen_ai.input.messages`: a user text part, after what was asked",
+            Slot::Transcript => "`gen_ai.output.messages`: one assistant text part",
+            Slot::Spoken => "`gen_ai.input.messages`: one user text part",
+            Slot::Instructions => "`gen_ai.system_instructions`: parts",
+            Slot::Tools => "`gen_ai.tool.definitions`: JSON",
+            Slot::Arguments => "`gen_ai.tool.call.arguments`: JSON, or text",
+            Slot::Result => "`gen_ai.tool.call.result`: JSON, or text",
+            Slot::State => "`voice.step.state`: JSON, or text",
+            Slot::Inputs => "`voice.step.inputs`: JSON, or text",
+            Slot::HeardAudio => "`gen_ai.input.messages`: a `uri` part with `modality` `audio`",
+            Slot::SpokenAudio => "`gen_ai.output.messages`: a `uri` part with `modality` `audio`",
+            Slot::Own => "its own name",
         }
     }
 
@@ -442,8 +467,8 @@ mod tests {
         assert_eq!(attribute(Kind::Turn, REQUEST_MODEL), REQUEST_MODEL, "spelled out, it is itself on every kind");
         assert_eq!(meaning(Some(Kind::Turn), "model"), Meaning::Own);
         assert_eq!(meaning(None, "model"), Meaning::Own);
-        assert_eq!(meaning(Some(Kind::Tts), "text"), Meaning::Content(Measure::Characters));
-        assert_eq!(meaning(Some(Kind::Stt), "text"), Meaning::Content(Measure::Nothing));
+        assert_eq!(meaning(Some(Kind::Tts), "text"), Meaning::Content(Slot::Spoken, Measure::Characters));
+        assert_eq!(meaning(Some(Kind::Stt), "text"), Meaning::Content(Slot::Own, Measure::Nothing));
         assert_eq!(meaning(Some(Kind::Turn), "traceparent"), Meaning::Control(Control::TraceParent));
         assert_eq!(meaning(Some(Kind::Llm), "traceparent"), Meaning::Own);
         assert_eq!(meaning(None, "error"), Meaning::Control(Control::Error));

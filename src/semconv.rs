@@ -7,113 +7,195 @@
 //!
 //! A constant is its attribute without the prefix.
 
-pub(crate) const OPERATION_NAME: &str = "gen_ai.operation.name";
-pub(crate) const PROVIDER_NAME: &str = "gen_ai.provider.name";
-pub(crate) const OUTPUT_TYPE: &str = "gen_ai.output.type";
-pub(crate) const CONVERSATION_ID: &str = "gen_ai.conversation.id";
-pub(crate) const WORKFLOW_NAME: &str = "gen_ai.workflow.name";
-pub(crate) const DATA_SOURCE_ID: &str = "gen_ai.data_source.id";
-pub(crate) const RETRIEVAL_TOP_K: &str = "gen_ai.retrieval.top_k";
-pub(crate) const PROMPT_NAME: &str = "gen_ai.prompt.name";
-pub(crate) const PROMPT_VERSION: &str = "gen_ai.prompt.version";
+/// What an attribute may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Names, numbers, ids: never what people said.
+    Plain,
+    /// What people said, or may have said: exported only when content is on.
+    Content,
+}
 
-pub(crate) const AGENT_NAME: &str = "gen_ai.agent.name";
-pub(crate) const AGENT_ID: &str = "gen_ai.agent.id";
-pub(crate) const AGENT_VERSION: &str = "gen_ai.agent.version";
-pub(crate) const AGENT_DESCRIPTION: &str = "gen_ai.agent.description";
+/// Attribute names, each with its class: one without does not compile.
+macro_rules! attributes {
+    ($($(#[$doc:meta])* $class:ident $name:ident = $key:literal;)+) => {
+        $($(#[$doc])* pub(crate) const $name: &str = $key;)+
 
-pub(crate) const REQUEST_MODEL: &str = "gen_ai.request.model";
-pub(crate) const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
-pub(crate) const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
-pub(crate) const REQUEST_TOP_K: &str = "gen_ai.request.top_k";
-pub(crate) const REQUEST_FREQUENCY_PENALTY: &str = "gen_ai.request.frequency_penalty";
-pub(crate) const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
-pub(crate) const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
-pub(crate) const REQUEST_SEED: &str = "gen_ai.request.seed";
-pub(crate) const REQUEST_CHOICE_COUNT: &str = "gen_ai.request.choice.count";
-pub(crate) const REQUEST_STOP_SEQUENCES: &str = "gen_ai.request.stop_sequences";
-pub(crate) const REQUEST_STREAM: &str = "gen_ai.request.stream";
-pub(crate) const REQUEST_REASONING_LEVEL: &str = "gen_ai.request.reasoning.level";
+        /// All of them, with their class.
+        pub(crate) const CLASSES: &[(&str, Class)] = &[$(($key, Class::$class)),+];
+    };
+}
+attributes! {
+    Plain OPERATION_NAME = "gen_ai.operation.name";
+    Plain PROVIDER_NAME = "gen_ai.provider.name";
+    Plain OUTPUT_TYPE = "gen_ai.output.type";
+    Plain CONVERSATION_ID = "gen_ai.conversation.id";
+    Plain WORKFLOW_NAME = "gen_ai.workflow.name";
+    Plain DATA_SOURCE_ID = "gen_ai.data_source.id";
+    Plain RETRIEVAL_TOP_K = "gen_ai.retrieval.top_k";
+    Plain PROMPT_NAME = "gen_ai.prompt.name";
+    Plain PROMPT_VERSION = "gen_ai.prompt.version";
 
-pub(crate) const RESPONSE_MODEL: &str = "gen_ai.response.model";
-pub(crate) const RESPONSE_ID: &str = "gen_ai.response.id";
-pub(crate) const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
-pub(crate) const RESPONSE_TIME_TO_FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
+    Plain AGENT_NAME = "gen_ai.agent.name";
+    Plain AGENT_ID = "gen_ai.agent.id";
+    Plain AGENT_VERSION = "gen_ai.agent.version";
+    Plain AGENT_DESCRIPTION = "gen_ai.agent.description";
 
-pub(crate) const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
-pub(crate) const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
-pub(crate) const USAGE_CACHE_READ_INPUT_TOKENS: &str = "gen_ai.usage.cache_read.input_tokens";
-pub(crate) const USAGE_CACHE_WRITE_INPUT_TOKENS: &str = "gen_ai.usage.cache_write.input_tokens";
-pub(crate) const USAGE_REASONING_OUTPUT_TOKENS: &str = "gen_ai.usage.reasoning.output_tokens";
-pub(crate) const USAGE_AUDIO_INPUT_TOKENS: &str = "gen_ai.usage.audio.input_tokens";
-pub(crate) const USAGE_AUDIO_OUTPUT_TOKENS: &str = "gen_ai.usage.audio.output_tokens";
-pub(crate) const USAGE_AUDIO_CACHE_READ_INPUT_TOKENS: &str = "gen_ai.usage.audio.cache_read.input_tokens";
+    Plain REQUEST_MODEL = "gen_ai.request.model";
+    Plain REQUEST_TEMPERATURE = "gen_ai.request.temperature";
+    Plain REQUEST_TOP_P = "gen_ai.request.top_p";
+    Plain REQUEST_TOP_K = "gen_ai.request.top_k";
+    Plain REQUEST_FREQUENCY_PENALTY = "gen_ai.request.frequency_penalty";
+    Plain REQUEST_PRESENCE_PENALTY = "gen_ai.request.presence_penalty";
+    Plain REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens";
+    Plain REQUEST_SEED = "gen_ai.request.seed";
+    Plain REQUEST_CHOICE_COUNT = "gen_ai.request.choice.count";
+    Plain REQUEST_STOP_SEQUENCES = "gen_ai.request.stop_sequences";
+    Plain REQUEST_STREAM = "gen_ai.request.stream";
+    Plain REQUEST_REASONING_LEVEL = "gen_ai.request.reasoning.level";
 
-pub(crate) const TOOL_NAME: &str = "gen_ai.tool.name";
-pub(crate) const TOOL_TYPE: &str = "gen_ai.tool.type";
-pub(crate) const TOOL_CALL_ID: &str = "gen_ai.tool.call.id";
-pub(crate) const TOOL_DESCRIPTION: &str = "gen_ai.tool.description";
+    Plain RESPONSE_MODEL = "gen_ai.response.model";
+    Plain RESPONSE_ID = "gen_ai.response.id";
+    Plain RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons";
+    Plain RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
 
-pub(crate) const SESSION_ID: &str = "session.id";
-pub(crate) const USER_ID: &str = "user.id";
-pub(crate) const SERVER_ADDRESS: &str = "server.address";
-pub(crate) const SERVER_PORT: &str = "server.port";
-pub(crate) const ERROR_TYPE: &str = "error.type";
+    Plain USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens";
+    Plain USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens";
+    Plain USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
+    Plain USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.usage.cache_write.input_tokens";
+    Plain USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    Plain USAGE_AUDIO_INPUT_TOKENS = "gen_ai.usage.audio.input_tokens";
+    Plain USAGE_AUDIO_OUTPUT_TOKENS = "gen_ai.usage.audio.output_tokens";
+    Plain USAGE_AUDIO_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.audio.cache_read.input_tokens";
 
-/// The span event that an evaluation is, and its attributes.
-pub(crate) const EVALUATION_RESULT: &str = "gen_ai.evaluation.result";
-pub(crate) const EVALUATION_NAME: &str = "gen_ai.evaluation.name";
-pub(crate) const EVALUATION_SCORE_VALUE: &str = "gen_ai.evaluation.score.value";
-pub(crate) const EVALUATION_SCORE_LABEL: &str = "gen_ai.evaluation.score.label";
-pub(crate) const EVALUATION_EXPLANATION: &str = "gen_ai.evaluation.explanation";
+    Plain TOOL_NAME = "gen_ai.tool.name";
+    Plain TOOL_TYPE = "gen_ai.tool.type";
+    Plain TOOL_CALL_ID = "gen_ai.tool.call.id";
+    Plain TOOL_DESCRIPTION = "gen_ai.tool.description";
+
+    Plain SESSION_ID = "session.id";
+    Plain USER_ID = "user.id";
+    Plain SERVER_ADDRESS = "server.address";
+    Plain SERVER_PORT = "server.port";
+    Plain ERROR_TYPE = "error.type";
+
+    /// The span event that an evaluation is, and its attributes.
+    Plain EVALUATION_RESULT = "gen_ai.evaluation.result";
+    Plain EVALUATION_NAME = "gen_ai.evaluation.name";
+    Plain EVALUATION_SCORE_VALUE = "gen_ai.evaluation.score.value";
+    Plain EVALUATION_SCORE_LABEL = "gen_ai.evaluation.score.label";
+    Plain EVALUATION_EXPLANATION = "gen_ai.evaluation.explanation";
+
+    Plain TIME_TO_FIRST_BYTE = "voice.time_to_first_byte";
+    Plain VOICE_NAME = "voice.name";
+    Plain LANGUAGE = "voice.language";
+    Plain TRANSCRIPT_CONFIDENCE = "voice.transcript.confidence";
+    Plain TRANSCRIPT_FINAL = "voice.transcript.final";
+    Plain VAD = "voice.vad";
+    Plain AUDIO_DURATION = "voice.audio.duration";
+    Plain CHARACTERS = "voice.characters";
+    Plain TURN_NUMBER = "voice.turn.number";
+    Plain INTERRUPTED = "voice.interrupted";
+    Plain INTERRUPTION_SOURCE = "voice.interruption.source";
+    Plain END_REASON = "voice.end_reason";
+    Plain PLAYOUT_POSITION = "voice.playout.position";
+    Plain REQUEST_ID = "voice.request.id";
+    Plain ATTEMPT = "voice.attempt";
+    Plain COST = "voice.cost";
+    Plain STEP_NAME = "voice.step.name";
+    Plain STEP_SEQUENCE = "voice.step.sequence";
+    Plain WORKFLOW_ID = "voice.workflow.id";
+    Plain WORKFLOW_PARTITION = "voice.workflow.partition";
+    Plain TOTAL_INPUT_TOKENS = "voice.usage.input_tokens";
+    Plain TOTAL_OUTPUT_TOKENS = "voice.usage.output_tokens";
+    Plain TOTAL_CHARACTERS = "voice.usage.characters";
+    Plain TOTAL_AUDIO_DURATION = "voice.usage.audio_duration";
+    Plain TURN_COUNT = "voice.turn.count";
+    Plain INTERRUPTION_COUNT = "voice.interruption.count";
+    Plain ERROR_COUNT = "voice.error.count";
+    Plain USER_TO_AGENT_LATENCY = "voice.user_to_agent_latency";
+    Plain LATENCY_TRANSCRIPTION = "voice.latency.transcription";
+    Plain LATENCY_TURN_DETECTION = "voice.latency.turn_detection";
+    Plain LATENCY_LLM = "voice.latency.llm";
+    Plain LATENCY_TOOL = "voice.latency.tool";
+    Plain LATENCY_AGGREGATION = "voice.latency.aggregation";
+    Plain LATENCY_SYNTHESIS = "voice.latency.synthesis";
+    Plain LATENCY_PLAYOUT = "voice.latency.playout";
+    Plain TOOL_COUNT = "voice.tool.count";
+    Plain INCOMPLETE = "voice.incomplete";
+
+    /// A span event's level and target, as tracing-opentelemetry names them.
+    Plain EVENT_LEVEL = "level";
+    Plain EVENT_TARGET = "target";
+
+    Content INPUT_MESSAGES = "gen_ai.input.messages";
+    Content OUTPUT_MESSAGES = "gen_ai.output.messages";
+    Content SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions";
+    Content TOOL_DEFINITIONS = "gen_ai.tool.definitions";
+    Content TOOL_CALL_ARGUMENTS = "gen_ai.tool.call.arguments";
+    Content TOOL_CALL_RESULT = "gen_ai.tool.call.result";
+    Content STEP_STATE = "voice.step.state";
+    Content STEP_INPUTS = "voice.step.inputs";
+
+    // Pipecat, a dialect.
+    Plain PIPECAT_CONVERSATION = "conversation.id";
+    Plain PIPECAT_CONVERSATION_TYPE = "conversation.type";
+    Plain PIPECAT_NUMBER = "turn.number";
+    Plain PIPECAT_TURN_TYPE = "turn.type";
+    Plain PIPECAT_TURN_DURATION = "turn.duration_seconds";
+    Plain PIPECAT_TURN_INTERRUPTED = "turn.was_interrupted";
+    Plain PIPECAT_TURN_LATENCY = "turn.user_bot_latency_seconds";
+    Plain PIPECAT_TURN_HUNG_UP = "turn.ended_by_conversation_end";
+    Plain PIPECAT_IS_FINAL = "is_final";
+    Plain PIPECAT_SPOKEN_LANGUAGE = "language";
+    Plain PIPECAT_USER = "user_id";
+    Plain PIPECAT_VAD_ENABLED = "vad_enabled";
+    Plain PIPECAT_TTFB = "metrics.ttfb";
+    Plain PIPECAT_AUDIO_SECONDS = "metrics.audio_seconds";
+    Plain PIPECAT_VOICE_ID = "voice_id";
+    Plain PIPECAT_CHARACTER_COUNT = "metrics.character_count";
+    Plain PIPECAT_TTS_INTERRUPTED = "tts.interrupted";
+    Plain PIPECAT_STREAM = "stream";
+    Plain PIPECAT_TOOLS_COUNTED = "tool_count";
+    Content PIPECAT_TRANSCRIPT = "transcript";
+    Content PIPECAT_TEXT = "text";
+    Content PIPECAT_INPUT = "input";
+    Content PIPECAT_OUTPUT = "output";
+    Content PIPECAT_TOOLS = "tools";
+
+    // OpenInference, a dialect.
+    Plain OI_SPAN_KIND = "openinference.span.kind";
+    Plain OI_MODEL_NAME = "llm.model_name";
+    Plain OI_PROVIDER = "llm.provider";
+    Plain OI_COUNT_PROMPT = "llm.token_count.prompt";
+    Plain OI_COUNT_COMPLETION = "llm.token_count.completion";
+    Plain OI_COUNT_TOTAL = "llm.token_count.total";
+    Plain OI_COUNT_CACHE_READ = "llm.token_count.prompt_details.cache_read";
+    Plain OI_COUNT_CACHE_WRITE = "llm.token_count.prompt_details.cache_write";
+    Plain OI_COUNT_AUDIO_PROMPT = "llm.token_count.prompt_details.audio";
+    Plain OI_COUNT_REASONING = "llm.token_count.completion_details.reasoning";
+    Plain OI_COUNT_AUDIO_COMPLETION = "llm.token_count.completion_details.audio";
+    Plain OI_COST_TOTAL = "llm.cost.total";
+    Plain OI_INPUT_MIME_TYPE = "input.mime_type";
+    Plain OI_OUTPUT_MIME_TYPE = "output.mime_type";
+    Content OI_INPUT_VALUE = "input.value";
+    Content OI_OUTPUT_VALUE = "output.value";
+
+    // Langfuse, a dialect.
+    Plain LANGFUSE_OBSERVATION_TYPE = "langfuse.observation.type";
+    Plain LANGFUSE_COMPLETION_START_TIME = "langfuse.observation.completion_start_time";
+    Plain LANGFUSE_USAGE_DETAILS = "langfuse.observation.usage_details";
+    Plain LANGFUSE_COST_DETAILS = "langfuse.observation.cost_details";
+    Plain LANGFUSE_SESSION = "langfuse.session.id";
+    Plain LANGFUSE_USER = "langfuse.user.id";
+    Plain LANGFUSE_TRACE_NAME = "langfuse.trace.name";
+}
 
 /// `error.type` of a failure that has no better name (core conventions).
 pub(crate) const ERROR_TYPE_OTHER: &str = "_OTHER";
 
-pub(crate) const TIME_TO_FIRST_BYTE: &str = "voice.time_to_first_byte";
-pub(crate) const VOICE_NAME: &str = "voice.name";
-pub(crate) const LANGUAGE: &str = "voice.language";
-pub(crate) const TRANSCRIPT_CONFIDENCE: &str = "voice.transcript.confidence";
-pub(crate) const TRANSCRIPT_FINAL: &str = "voice.transcript.final";
-pub(crate) const VAD: &str = "voice.vad";
-pub(crate) const AUDIO_DURATION: &str = "voice.audio.duration";
-pub(crate) const CHARACTERS: &str = "voice.characters";
-pub(crate) const TURN_NUMBER: &str = "voice.turn.number";
-pub(crate) const INTERRUPTED: &str = "voice.interrupted";
-pub(crate) const INTERRUPTION_SOURCE: &str = "voice.interruption.source";
-pub(crate) const END_REASON: &str = "voice.end_reason";
-pub(crate) const PLAYOUT_POSITION: &str = "voice.playout.position";
-pub(crate) const REQUEST_ID: &str = "voice.request.id";
-pub(crate) const ATTEMPT: &str = "voice.attempt";
-pub(crate) const COST: &str = "voice.cost";
-pub(crate) const STEP_NAME: &str = "voice.step.name";
-pub(crate) const STEP_SEQUENCE: &str = "voice.step.sequence";
-pub(crate) const WORKFLOW_ID: &str = "voice.workflow.id";
-pub(crate) const WORKFLOW_PARTITION: &str = "voice.workflow.partition";
-pub(crate) const TOTAL_INPUT_TOKENS: &str = "voice.usage.input_tokens";
-pub(crate) const TOTAL_OUTPUT_TOKENS: &str = "voice.usage.output_tokens";
-pub(crate) const TOTAL_CHARACTERS: &str = "voice.usage.characters";
-pub(crate) const TOTAL_AUDIO_DURATION: &str = "voice.usage.audio_duration";
-pub(crate) const TURN_COUNT: &str = "voice.turn.count";
-pub(crate) const INTERRUPTION_COUNT: &str = "voice.interruption.count";
-pub(crate) const ERROR_COUNT: &str = "voice.error.count";
-pub(crate) const USER_TO_AGENT_LATENCY: &str = "voice.user_to_agent_latency";
-pub(crate) const LATENCY_TRANSCRIPTION: &str = "voice.latency.transcription";
-pub(crate) const LATENCY_TURN_DETECTION: &str = "voice.latency.turn_detection";
-pub(crate) const LATENCY_LLM: &str = "voice.latency.llm";
-pub(crate) const LATENCY_TOOL: &str = "voice.latency.tool";
-pub(crate) const LATENCY_AGGREGATION: &str = "voice.latency.aggregation";
-pub(crate) const LATENCY_SYNTHESIS: &str = "voice.latency.synthesis";
-pub(crate) const LATENCY_PLAYOUT: &str = "voice.latency.playout";
-pub(crate) const TOOL_COUNT: &str = "voice.tool.count";
-pub(crate) const INCOMPLETE: &str = "voice.incomplete";
-
 /// `error.type` of a span in which the program panicked.
 pub(crate) const ERROR_TYPE_PANIC: &str = "panic";
-
-/// A span event's level and target, as tracing-opentelemetry names them.
-pub(crate) const EVENT_LEVEL: &str = "level";
-pub(crate) const EVENT_TARGET: &str = "target";
 
 /// Attributes that samplers look at: on the span from its start, where the SDK can't replace them.
 pub(crate) fn is_sampler_key(key: &str) -> bool {

@@ -1,19 +1,19 @@
 //! Who starts and ends the exported span?
 //!
-//! Only this module does, and only through [`call_out`]: samplers and span processors are other people's code.
+//! Only this module does, and only through [`outside`]: samplers and span processors are other people's code.
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
+use crate::dialect::Dialects;
 use crate::failure::Failure;
 use crate::fields::{Fields, StatusCode};
 use crate::kind::Kind;
 use crate::mapping;
+use crate::outside;
 use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, OPERATION_NAME};
 use crate::stats::Counters;
 
@@ -23,6 +23,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) kind: Option<Kind>,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
+    pub(crate) dialects: Dialects,
     pub(crate) parent: &'a Context,
     pub(crate) links: Vec<SpanContext>,
     pub(crate) start: SystemTime,
@@ -51,10 +52,11 @@ pub(crate) fn start(
     opening: Opening<'_>,
     fields: &mut Fields,
 ) -> Option<Context> {
-    let Opening { kind, span_name, parent, links, start } = opening;
-    name_operation(kind, span_name, fields);
+    let Opening { kind, span_name, dialects, parent, links, start } = opening;
+    name_operation(kind, span_name, dialects, fields);
     let span_kind = fields.span_kind().unwrap_or_else(|| kind.map_or(SpanKind::Internal, mapping::span_kind));
-    let mut builder = SpanBuilder::from_name(name(kind, span_name, fields)).with_kind(span_kind).with_start_time(start);
+    let mut builder =
+        SpanBuilder::from_name(name(kind, span_name, dialects, fields)).with_kind(span_kind).with_start_time(start);
     builder.attributes = Some(fields.start());
     builder.links = (!links.is_empty()).then(|| links.into_iter().map(Link::with_context).collect());
     let context = call_out(counters, || tracer.start(builder, parent))?;
@@ -63,13 +65,14 @@ pub(crate) fn start(
 }
 
 /// Brings the fields of a span that was started with equal ones to where they were after its start.
-pub(crate) fn resume(fields: &mut Fields, kind: Kind, span_name: &'static str) {
-    name_operation(Some(kind), span_name, fields);
+pub(crate) fn resume(fields: &mut Fields, kind: Kind, span_name: &'static str, dialects: Dialects) {
+    name_operation(Some(kind), span_name, dialects, fields);
     drop(fields.start());
 }
 
-fn name_operation(kind: Option<Kind>, span_name: &'static str, fields: &mut Fields) {
-    if let Some(operation) = kind.and_then(|kind| mapping::operation(kind, span_name)) {
+fn name_operation(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields: &mut Fields) {
+    let operation = |kind| dialects.operation(kind).or_else(|| mapping::operation(kind, span_name));
+    if let Some(operation) = kind.and_then(operation) {
         fields.assume(OPERATION_NAME, Value::from(operation));
     }
 }
@@ -79,6 +82,7 @@ fn name_operation(kind: Option<Kind>, span_name: &'static str, fields: &mut Fiel
 pub(crate) struct Ending<'a> {
     pub(crate) kind: Option<Kind>,
     pub(crate) span_name: &'static str,
+    pub(crate) dialects: Dialects,
     pub(crate) context: Context,
     pub(crate) fields: &'a mut Fields,
     /// What an event or a panic in it said.
@@ -89,12 +93,12 @@ pub(crate) struct Ending<'a> {
 
 /// Writes what is not on the exported span yet and ends it.
 pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
-    let Ending { kind, span_name, context, fields, failure, error_text, end } = ending;
+    let Ending { kind, span_name, dialects, context, fields, failure, error_text, end } = ending;
     counters.closed();
     if let Some((key, value)) = kind.and_then(mapping::default_attribute) {
         fields.assume(key, Value::from(value));
     }
-    let renamed = fields.is_renamed().then(|| name(kind, span_name, fields));
+    let renamed = fields.is_renamed().then(|| name(kind, span_name, dialects, fields));
     let (status, error_type) = status(fields, failure, error_text);
     let attributes = fields.finish().chain(error_type);
     call_out(counters, || {
@@ -138,31 +142,22 @@ pub(crate) fn add_link(counters: &Counters, context: &Context, other: SpanContex
     call_out(counters, || context.span().add_link(other, Vec::new()));
 }
 
-/// Whether this thread is inside someone else's code that we called. Spans and events from in there are not ours:
-/// a processor that traces would be called for its own spans for ever.
-pub(crate) fn is_calling_out() -> bool {
-    CALLING_OUT.try_with(Cell::get).unwrap_or(true)
-}
-
-thread_local! {
-    static CALLING_OUT: Cell<bool> = const { Cell::new(false) };
-}
-
 fn call_out<R>(counters: &Counters, call: impl FnOnce() -> R) -> Option<R> {
-    let outer = CALLING_OUT.try_with(|inside| inside.replace(true)).ok()?;
-    let result = catch_unwind(AssertUnwindSafe(call));
-    let _ = CALLING_OUT.try_with(|inside| inside.set(outer));
-    if result.is_err() {
+    let result = outside::call_out(call);
+    if result.is_none() {
         counters.panicked();
     }
-    result.ok()
+    result
 }
 
-fn name(kind: Option<Kind>, span_name: &'static str, fields: &Fields) -> Cow<'static, str> {
+fn name(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields: &Fields) -> Cow<'static, str> {
     match (fields.name(), kind) {
         (Some(name), _) => name.to_owned().into(),
         (None, None) => span_name.into(),
         (None, Some(kind)) => {
+            if let Some(name) = dialects.span_name(kind) {
+                return name.into();
+            }
             let subject = mapping::subject(kind).and_then(|key| fields.text(key));
             mapping::name(kind, fields.text(OPERATION_NAME), subject)
         }

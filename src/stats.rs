@@ -16,6 +16,8 @@ pub struct Stats {
     pub refused: Refused,
     /// Panics of a sampler, a span processor or an exporter that were caught; the program did not see them.
     pub panics_caught: u64,
+    /// Texts that were left out because the function of [`GenAi::with_redaction`](crate::GenAi::with_redaction) panicked.
+    pub redactions_failed: u64,
     /// Conversations that found no room among those that are known by their id: their spans still belong to them by
     /// ancestry. See [`GenAi::with_max_conversations`](crate::GenAi::with_max_conversations).
     pub conversations_over_limit: u64,
@@ -63,6 +65,7 @@ pub(crate) struct Counters {
     already_given: AtomicU64,
     too_late: AtomicU64,
     panics: AtomicU64,
+    redactions_failed: AtomicU64,
     over_limit: AtomicU64,
     evicted: AtomicU64,
 }
@@ -90,6 +93,10 @@ impl Counters {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn redaction_failed(&self) {
+        self.redactions_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn over_limit(&self) {
         self.over_limit.fetch_add(1, Ordering::Relaxed);
     }
@@ -112,6 +119,7 @@ impl Counters {
                 too_late: read(&self.too_late),
             },
             panics_caught: read(&self.panics),
+            redactions_failed: read(&self.redactions_failed),
             conversations_over_limit: read(&self.over_limit),
             conversations_evicted: read(&self.evicted),
         }

@@ -72,6 +72,23 @@ impl Telemetry {
         Ok(Self { provider: provider.build(), genai: GenAi::from_env() })
     }
 
+    /// The same with these options, instead of what [`GenAi::from_env`] gives. Begin with that, if the environment is to
+    /// have its say; layers that were made before keep what they have.
+    ///
+    /// ```
+    /// use tracing_genai::{Dialect, GenAi, Telemetry};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let telemetry = Telemetry::from_env()?.with_options(GenAi::from_env().with_dialect(Dialect::OpenInference));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_options(mut self, options: GenAi) -> Self {
+        self.genai = options;
+        self
+    }
+
     /// The layer for your registry.
     #[must_use]
     pub fn layer(&self) -> GenAiLayer {

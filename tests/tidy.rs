@@ -10,11 +10,28 @@ use serde_json::Value;
 
 /// Who may name whom, from the outside in. A module that is not named by another here may not be used by it.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("lib", &["console", "core", "ext", "genai", "kind", "layer", "stats", "telemetry"]),
+    ("lib", &["console", "content", "core", "dialect", "ext", "genai", "kind", "layer", "stats", "telemetry"]),
     ("telemetry", &["console", "genai", "layer", "notice", "stats"]),
     ("ext", &["layer"]),
-    ("genai", &["core", "kind", "layer", "lifecycle", "stats"]),
-    ("layer", &["core", "event", "fields", "home", "kind", "lifecycle", "made", "semconv", "span", "turn", "visit"]),
+    ("genai", &["content", "core", "dialect", "kind", "layer", "lifecycle", "mapping", "notice", "stats"]),
+    (
+        "layer",
+        &[
+            "core",
+            "event",
+            "fields",
+            "finish",
+            "home",
+            "kind",
+            "lifecycle",
+            "made",
+            "outside",
+            "semconv",
+            "span",
+            "turn",
+            "visit",
+        ],
+    ),
     (
         "lifecycle",
         &[
@@ -24,6 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "event",
             "failure",
             "fields",
+            "finish",
             "home",
             "inherited",
             "kind",
@@ -56,10 +74,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "value",
         ],
     ),
-    ("made", &["conversation", "core", "fields", "inherited", "kind", "ongoing", "semconv", "span", "turn"]),
-    ("core", &["console", "fields", "kind", "live", "open", "span", "stats", "value"]),
+    ("made", &["conversation", "core", "fields", "finish", "inherited", "kind", "ongoing", "semconv", "span", "turn"]),
+    ("finish", &["content", "core", "dialect", "event", "failure", "fields", "kind", "span"]),
+    (
+        "core",
+        &[
+            "console", "content", "dialect", "fields", "kind", "live", "open", "outside", "semconv", "span", "stats",
+            "value",
+        ],
+    ),
     ("console", &["notice"]),
-    ("span", &["failure", "fields", "kind", "mapping", "semconv", "stats"]),
+    ("span", &["dialect", "failure", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
     ("live", &["conversation"]),
     ("open", &["clock", "conversation", "failure", "fields", "inherited", "kind", "totals"]),
     ("conversation", &["clock", "inherited", "kind", "ongoing", "totals", "turn"]),
@@ -72,16 +97,22 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("totals", &["fields", "semconv"]),
     ("turn", &["kind"]),
     ("placement", &[]),
-    ("fields", &["failure", "kind", "mapping", "semconv", "value"]),
+    ("dialect", &["content", "fields", "json", "kind", "mapping", "semconv"]),
+    ("fields", &["content", "failure", "kind", "mapping", "semconv", "value"]),
     ("mapping", &["content", "kind", "semconv", "value"]),
     ("failure", &["semconv", "value"]),
     ("value", &[]),
-    ("content", &[]),
+    ("content", &["json", "kind", "messages", "parts", "semconv"]),
+    ("messages", &["json", "parts", "stream"]),
+    ("stream", &["json"]),
+    ("parts", &["json"]),
+    ("json", &[]),
     ("kind", &[]),
     ("semconv", &[]),
     ("traceparent", &[]),
     ("clock", &[]),
     ("notice", &[]),
+    ("outside", &[]),
 ];
 
 /// Values in, values out: no clock, no lock, no tracer, no `tracing`.
@@ -96,6 +127,11 @@ const PURE: &[&str] = &[
     "failure",
     "value",
     "content",
+    "dialect",
+    "messages",
+    "stream",
+    "parts",
+    "json",
     "kind",
     "semconv",
     "traceparent",
@@ -183,7 +219,9 @@ fn only_semconv_holds_attribute_names() {
         if matches!(module.as_str(), "semconv" | "mapping" | "content" | "kind") {
             continue;
         }
-        for prefix in ["\"gen_ai.", "\"voice.", "\"server.", "\"session.", "\"error."] {
+        for prefix in
+            ["\"gen_ai.", "\"voice.", "\"server.", "\"session.", "\"error.", "\"llm.", "\"langfuse.", "\"metrics."]
+        {
             assert!(!source.contains(prefix), "{module} spells an attribute: {prefix}…");
         }
     }

@@ -1,0 +1,288 @@
+//! What else does a backend want to be told?
+//!
+//! Attributes that a backend or a peer knows under names of its own, besides the conventions'. They are worked out from the
+//! finished span: a dialect adds, and knows nothing that the span does not say.
+
+use opentelemetry::Value;
+
+use crate::content::Slot;
+use crate::fields::Fields;
+use crate::json::Json;
+use crate::kind::Kind;
+use crate::mapping;
+#[allow(clippy::wildcard_imports, reason = "dialects name nearly every attribute that there is")]
+use crate::semconv::*;
+
+/// The names that a backend or a peer has for what we export, besides the conventions' own. Several may be on; `DIALECTS.md`
+/// in the repository says what each backend shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// Pipecat's span names (`stt`, `llm`, `tts`), operations and attribute keys: for dashboards that were made for it.
+    Pipecat,
+    /// OpenInference, which Phoenix and Arize read: span kinds, models, token counts, cost, input and output.
+    OpenInference,
+    /// Langfuse: observation types, completion start time, usage and cost details, session and user.
+    Langfuse,
+}
+
+/// A set of dialects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Dialects(u8);
+
+impl Dialects {
+    #[must_use]
+    pub(crate) fn with(self, dialect: Dialect) -> Self {
+        Self(self.0 | 1 << dialect as u8)
+    }
+
+    pub(crate) fn has(self, dialect: Dialect) -> bool {
+        self.0 & (1 << dialect as u8) != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The name that a dialect has for a span of this kind.
+    pub(crate) fn span_name(self, kind: Kind) -> Option<&'static str> {
+        if !self.has(Dialect::Pipecat) {
+            return None;
+        }
+        match kind {
+            Kind::Stt => Some("stt"),
+            Kind::Llm => Some("llm"),
+            Kind::Tts => Some("tts"),
+            Kind::Conversation
+            | Kind::Turn
+            | Kind::Tool
+            | Kind::Agent
+            | Kind::Workflow
+            | Kind::Step
+            | Kind::Embeddings
+            | Kind::Retrieval
+            | Kind::Realtime => None,
+        }
+    }
+
+    /// The operation that a dialect has for a span of this kind.
+    pub(crate) fn operation(self, kind: Kind) -> Option<&'static str> {
+        self.span_name(kind).filter(|_| matches!(kind, Kind::Stt | Kind::Tts))
+    }
+}
+
+/// A span that is about to end.
+#[derive(Debug)]
+pub(crate) struct Finished<'a> {
+    pub(crate) kind: Kind,
+    /// Everything that is exported of it.
+    pub(crate) fields: &'a Fields,
+    /// Its content, as it may leave.
+    pub(crate) said: &'a [(Slot, String)],
+    /// Seconds.
+    pub(crate) duration: f64,
+    /// When its first token or byte came, in RFC 3339.
+    pub(crate) first_chunk: Option<String>,
+}
+
+/// What the dialects add to it.
+pub(crate) fn attributes(dialects: Dialects, span: &Finished<'_>) -> Vec<(&'static str, Value)> {
+    let mut added = Vec::new();
+    if dialects.has(Dialect::Pipecat) {
+        added.extend(pipecat(span));
+    }
+    if dialects.has(Dialect::OpenInference) {
+        added.extend(openinference(span));
+    }
+    if dialects.has(Dialect::Langfuse) {
+        added.extend(langfuse(span));
+    }
+    added
+}
+
+type Added = Vec<(&'static str, Value)>;
+
+fn pipecat(span: &Finished<'_>) -> Added {
+    let fields = span.fields;
+    let same = |pairs: &[(&'static str, &str)]| -> Added {
+        pairs.iter().filter_map(|(key, ours)| Some((*key, fields.get(ours)?.clone()))).collect()
+    };
+    let said = |pairs: &[(&'static str, Slot)]| -> Added {
+        pairs.iter().filter_map(|(key, slot)| Some((*key, span.said(*slot)?.to_owned().into()))).collect()
+    };
+    let first = mapping::time_to_first_chunk(span.kind).unwrap_or_default();
+    match span.kind {
+        Kind::Conversation => {
+            [same(&[(PIPECAT_CONVERSATION, CONVERSATION_ID)]), vec![(PIPECAT_CONVERSATION_TYPE, "voice".into())]]
+                .concat()
+        }
+        Kind::Turn => {
+            let mut turn = same(&[
+                (PIPECAT_CONVERSATION, CONVERSATION_ID),
+                (PIPECAT_NUMBER, TURN_NUMBER),
+                (PIPECAT_TURN_LATENCY, USER_TO_AGENT_LATENCY),
+            ]);
+            turn.push((PIPECAT_TURN_TYPE, "conversation".into()));
+            turn.push((PIPECAT_TURN_DURATION, span.duration.into()));
+            turn.push((PIPECAT_TURN_INTERRUPTED, (fields.get(INTERRUPTED) == Some(&Value::Bool(true))).into()));
+            if fields.text(END_REASON) == Some("session_closed") {
+                turn.push((PIPECAT_TURN_HUNG_UP, true.into()));
+            }
+            turn
+        }
+        Kind::Stt => [
+            said(&[(PIPECAT_TRANSCRIPT, Slot::Transcript)]),
+            same(&[
+                (PIPECAT_IS_FINAL, TRANSCRIPT_FINAL),
+                (PIPECAT_SPOKEN_LANGUAGE, LANGUAGE),
+                (PIPECAT_USER, USER_ID),
+                (PIPECAT_VAD_ENABLED, VAD),
+                (PIPECAT_TTFB, first),
+                (PIPECAT_AUDIO_SECONDS, AUDIO_DURATION),
+            ]),
+        ]
+        .concat(),
+        Kind::Llm | Kind::Realtime => [
+            said(&[
+                (PIPECAT_INPUT, Slot::Input),
+                (PIPECAT_OUTPUT, Slot::Output),
+                (PIPECAT_TOOLS, Slot::Tools),
+                (PIPECAT_TRANSCRIPT, Slot::Heard),
+            ]),
+            same(&[(PIPECAT_STREAM, REQUEST_STREAM), (PIPECAT_TOOLS_COUNTED, TOOL_COUNT), (PIPECAT_TTFB, first)]),
+        ]
+        .concat(),
+        Kind::Tts => {
+            let interrupted = fields.get(INTERRUPTED) == Some(&Value::Bool(true));
+            [
+                said(&[(PIPECAT_TEXT, Slot::Spoken)]),
+                same(&[(PIPECAT_VOICE_ID, VOICE_NAME), (PIPECAT_CHARACTER_COUNT, CHARACTERS), (PIPECAT_TTFB, first)]),
+                interrupted.then(|| (PIPECAT_TTS_INTERRUPTED, true.into())).into_iter().collect(),
+            ]
+            .concat()
+        }
+        // Pipecat has no such spans.
+        Kind::Tool | Kind::Agent | Kind::Workflow | Kind::Step | Kind::Embeddings | Kind::Retrieval => Vec::new(),
+    }
+}
+
+fn openinference(span: &Finished<'_>) -> Added {
+    let span_kind = match span.kind {
+        Kind::Llm | Kind::Stt | Kind::Tts | Kind::Realtime => "LLM",
+        Kind::Turn | Kind::Agent => "AGENT",
+        Kind::Tool => "TOOL",
+        Kind::Retrieval => "RETRIEVER",
+        Kind::Embeddings => "EMBEDDING",
+        Kind::Conversation | Kind::Workflow | Kind::Step => "CHAIN",
+    };
+    let mut added: Added = vec![(OI_SPAN_KIND, span_kind.into())];
+    let pairs = [
+        (OI_MODEL_NAME, REQUEST_MODEL),
+        (OI_PROVIDER, PROVIDER_NAME),
+        (OI_COUNT_PROMPT, USAGE_INPUT_TOKENS),
+        (OI_COUNT_COMPLETION, USAGE_OUTPUT_TOKENS),
+        (OI_COUNT_CACHE_READ, USAGE_CACHE_READ_INPUT_TOKENS),
+        (OI_COUNT_CACHE_WRITE, USAGE_CACHE_WRITE_INPUT_TOKENS),
+        (OI_COUNT_AUDIO_PROMPT, USAGE_AUDIO_INPUT_TOKENS),
+        (OI_COUNT_REASONING, USAGE_REASONING_OUTPUT_TOKENS),
+        (OI_COUNT_AUDIO_COMPLETION, USAGE_AUDIO_OUTPUT_TOKENS),
+        (OI_COST_TOTAL, COST),
+    ];
+    added.extend(pairs.into_iter().filter_map(|(key, ours)| Some((key, span.fields.get(ours)?.clone()))));
+    if let (Some(input), Some(output)) = (span.count(USAGE_INPUT_TOKENS), span.count(USAGE_OUTPUT_TOKENS)) {
+        added.push((OI_COUNT_TOTAL, input.saturating_add(output).into()));
+    }
+    if span.fields.get(SESSION_ID).is_none() {
+        added.extend(span.fields.get(CONVERSATION_ID).map(|id| (SESSION_ID, id.clone())));
+    }
+    let inputs = [Slot::Input, Slot::Spoken, Slot::Heard, Slot::Arguments, Slot::Inputs];
+    let outputs = [Slot::Output, Slot::Transcript, Slot::Result, Slot::State];
+    for (slots, value, mime_type) in [
+        (inputs.as_slice(), OI_INPUT_VALUE, OI_INPUT_MIME_TYPE),
+        (outputs.as_slice(), OI_OUTPUT_VALUE, OI_OUTPUT_MIME_TYPE),
+    ] {
+        let Some(said) = slots.iter().find_map(|slot| span.said(*slot)) else { continue };
+        let is_json = Json::parse(said).is_some();
+        added.push((value, said.to_owned().into()));
+        added.push((mime_type, if is_json { "application/json" } else { "text/plain" }.into()));
+    }
+    added
+}
+
+fn langfuse(span: &Finished<'_>) -> Added {
+    let observation_type = match span.kind {
+        Kind::Llm | Kind::Stt | Kind::Tts | Kind::Realtime => "generation",
+        Kind::Turn | Kind::Agent => "agent",
+        Kind::Tool => "tool",
+        Kind::Retrieval => "retriever",
+        Kind::Embeddings => "embedding",
+        Kind::Conversation | Kind::Workflow | Kind::Step => "chain",
+    };
+    let fields = span.fields;
+    let mut added: Added = vec![(LANGFUSE_OBSERVATION_TYPE, observation_type.into())];
+    added.extend(span.first_chunk.clone().map(|at| (LANGFUSE_COMPLETION_START_TIME, at.into())));
+    added.extend(usage_details(span).map(|usage| (LANGFUSE_USAGE_DETAILS, usage.into())));
+    if let Some(Value::F64(cost)) = fields.get(COST) {
+        added.push((LANGFUSE_COST_DETAILS, format!("{{\"total\":{cost}}}").into()));
+    }
+    let session = fields.get(SESSION_ID).or_else(|| fields.get(CONVERSATION_ID));
+    added.extend(session.map(|id| (LANGFUSE_SESSION, id.clone())));
+    added.extend(fields.get(USER_ID).map(|id| (LANGFUSE_USER, id.clone())));
+    let trace_name = match span.kind {
+        Kind::Conversation => Some(fields.text(AGENT_NAME).unwrap_or("conversation")),
+        Kind::Workflow => Some(fields.text(WORKFLOW_NAME).unwrap_or("workflow")),
+        Kind::Turn
+        | Kind::Stt
+        | Kind::Llm
+        | Kind::Tts
+        | Kind::Tool
+        | Kind::Agent
+        | Kind::Step
+        | Kind::Embeddings
+        | Kind::Retrieval
+        | Kind::Realtime => None,
+    };
+    added.extend(trace_name.map(|name| (LANGFUSE_TRACE_NAME, name.to_owned().into())));
+    added
+}
+
+/// Tokens by type. Langfuse adds the types up, so what was read from a cache, or was audio, is not in `input` as well.
+fn usage_details(span: &Finished<'_>) -> Option<String> {
+    let (input, output) = (span.count(USAGE_INPUT_TOKENS), span.count(USAGE_OUTPUT_TOKENS));
+    if input.is_none() && output.is_none() {
+        return None;
+    }
+    let parts_of_input = [
+        ("input_cache_read", span.count(USAGE_CACHE_READ_INPUT_TOKENS)),
+        ("input_cache_creation", span.count(USAGE_CACHE_WRITE_INPUT_TOKENS)),
+        ("input_audio_tokens", span.count(USAGE_AUDIO_INPUT_TOKENS)),
+    ];
+    let parts_of_output = [
+        ("output_reasoning_tokens", span.count(USAGE_REASONING_OUTPUT_TOKENS)),
+        ("output_audio_tokens", span.count(USAGE_AUDIO_OUTPUT_TOKENS)),
+    ];
+    let rest = |whole: Option<i64>, parts: &[(&str, Option<i64>)]| {
+        let parts: i64 = parts.iter().filter_map(|(_, part)| *part).fold(0, i64::saturating_add);
+        whole.map(|whole| whole.saturating_sub(parts).max(0))
+    };
+    let total = input.unwrap_or_default().saturating_add(output.unwrap_or_default());
+    let mut details = vec![("input", rest(input, &parts_of_input)), ("output", rest(output, &parts_of_output))];
+    details.extend(parts_of_input);
+    details.extend(parts_of_output);
+    details.push(("total", Some(total)));
+    let count = |(name, count): (&str, Option<i64>)| Some((name.to_owned(), Json::Number(count?.into())));
+    Some(Json::Object(details.into_iter().filter_map(count).collect()).to_compact())
+}
+
+impl Finished<'_> {
+    fn count(&self, key: &str) -> Option<i64> {
+        match self.fields.get(key) {
+            Some(Value::I64(count)) => Some(*count),
+            _ => None,
+        }
+    }
+
+    fn said(&self, slot: Slot) -> Option<&str> {
+        self.said.iter().find(|(known, _)| *known == slot).map(|(_, text)| text.as_str())
+    }
+}

@@ -1,0 +1,106 @@
+//! What is written on a span before it ends?
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use opentelemetry::{Context, KeyValue, Value};
+
+use crate::content::{self, Content, Rules, Slot};
+use crate::core::Core;
+use crate::dialect::{self, Finished};
+use crate::event::Said;
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::kind::Kind;
+use crate::span;
+
+/// A span that ends.
+#[derive(Debug)]
+pub(crate) struct Finishing {
+    pub(crate) kind: Option<Kind>,
+    /// The name that `tracing` knows it by.
+    pub(crate) span_name: &'static str,
+    pub(crate) context: Context,
+    pub(crate) fields: Fields,
+    /// What an event or a panic in it said.
+    pub(crate) failure: Option<Failure>,
+    pub(crate) started: SystemTime,
+    pub(crate) first_chunk: Option<SystemTime>,
+    pub(crate) end: SystemTime,
+}
+
+/// Adds what was said, as far as it may leave, and what the dialects say, and ends it. Nothing may be locked: redactors
+/// are the user's code.
+pub(crate) fn end(core: &Core, mut finishing: Finishing) {
+    let rules = core.rules();
+    if rules.redacts() {
+        let redacted = |text: &str| rules.text("error", text);
+        finishing.fields.rewrite_errors(redacted);
+        if let Some(failure) = &mut finishing.failure {
+            failure.rewrite(redacted);
+        }
+    }
+    let said = write_content(rules, &mut finishing.fields, !core.options.dialects.is_empty());
+    if let Some(kind) = finishing.kind.filter(|_| !core.options.dialects.is_empty()) {
+        let finished = Finished {
+            kind,
+            fields: &finishing.fields,
+            said: &said,
+            duration: finishing.end.duration_since(finishing.started).unwrap_or_default().as_secs_f64(),
+            first_chunk: finishing.first_chunk.map(rfc3339),
+        };
+        for (key, value) in dialect::attributes(core.options.dialects, &finished) {
+            finishing.fields.assume(key, value);
+        }
+    }
+    let Finishing { kind, span_name, context, mut fields, failure, end, .. } = finishing;
+    let ending = span::Ending {
+        kind,
+        span_name,
+        dialects: core.options.dialects,
+        context,
+        fields: &mut fields,
+        failure: failure.as_ref(),
+        error_text: core.options.error_text,
+        end,
+    };
+    span::end(core.counters(), ending);
+}
+
+/// What of an event may leave: its content if that is asked for, its message if that is not content, what it says about an
+/// error if error texts are exported.
+pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: bool) -> Said {
+    let options = &core.options;
+    let rules = core.rules();
+    let with_content = options.content == Content::Spans;
+    let is_content = options.is_content_target(target);
+    if (is_content && !with_content) || (is_error && !options.error_text) {
+        said.message = None;
+    } else if is_content || is_error {
+        said.message = said.message.map(|message| rules.text("message", &message));
+    }
+    said.attributes.retain(|attribute| options.error_text || attribute.key.as_str() != "error");
+    if rules.redacts() {
+        for attribute in said.attributes.iter_mut().filter(|attribute| attribute.key.as_str() == "error") {
+            attribute.value = rules.text("error", &attribute.value.as_str()).into();
+        }
+    }
+    for piece in said.content.drain(..).filter(|_| with_content) {
+        said.attributes.push(KeyValue::new(piece.field, rules.own(piece.field, &piece.text)));
+    }
+    said
+}
+
+/// The content's attributes; comes back with the same under its own name, if the dialects want it.
+fn write_content(rules: Rules<'_>, fields: &mut Fields, wanted: bool) -> Vec<(Slot, String)> {
+    let pieces = fields.take_content();
+    for (key, text) in content::attributes(&pieces, rules) {
+        fields.assume(key, Value::from(text));
+    }
+    let own = pieces.iter().filter(|_| wanted);
+    own.map(|piece| (piece.slot, rules.own(piece.field, &piece.text))).collect()
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
