@@ -12,6 +12,9 @@
 //! | `--parents ids` | a service knows nothing but its `conversation_id` |
 //! | `--turns spans` | the recording's turns are spans; the default |
 //! | `--turns events` | they are not: only the speaking events tell of them |
+//! | `--dialect D` | `pipecat`, `openinference` or `langfuse`, see `DIALECTS.md`; may be given several times |
+//!
+//! `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true` shows what was said.
 //!
 //! The conversation and its turns are kept where the recording is read, each stt, llm, tts and tool span in a task of
 //! its own. What is exported, for `two-turns.jsonl` and `--parents explicit` or `entered`:
@@ -37,12 +40,14 @@ use std::env;
 use std::error::Error;
 use std::fmt;
 
+use tracing_genai::{Dialect, GenAi, Telemetry};
 use tracing_subscriber::prelude::*;
 
 use player::Parents;
 use recording::Recording;
 
-const USAGE: &str = "usage: replay FILE [--speed X] [--parents explicit|entered|ids] [--turns spans|events]";
+const USAGE: &str = "usage: replay FILE [--speed X] [--parents explicit|entered|ids] [--turns spans|events] \
+                     [--dialect pipecat|openinference|langfuse]...";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -51,7 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if options.turns == Turns::Events {
         recording = recording.without_turns();
     }
-    let telemetry = tracing_genai::Telemetry::from_env()?;
+    let genai = options.dialects.into_iter().fold(GenAi::from_env(), GenAi::with_dialect);
+    let telemetry = Telemetry::from_env()?.with_options(genai);
     tracing_subscriber::registry().with(telemetry.layer()).init();
 
     println!("replaying {}: {} actions in {:.1} s", options.file, recording.len(), recording.duration().as_secs_f64());
@@ -68,6 +74,7 @@ struct Options {
     speed: f64,
     parents: Parents,
     turns: Turns,
+    dialects: Vec<Dialect>,
 }
 
 #[derive(PartialEq)]
@@ -79,6 +86,7 @@ enum Turns {
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Complaint> {
         let (mut file, mut speed, mut parents, mut turns) = (None, 1.0, Parents::Explicit, Turns::Spans);
+        let mut dialects = Vec::new();
         while let Some(argument) = arguments.next() {
             if !argument.starts_with("--") {
                 if file.replace(argument).is_some() {
@@ -97,11 +105,14 @@ impl Options {
                 ("--parents", "ids") => parents = Parents::Ids,
                 ("--turns", "spans") => turns = Turns::Spans,
                 ("--turns", "events") => turns = Turns::Events,
+                ("--dialect", "pipecat") => dialects.push(Dialect::Pipecat),
+                ("--dialect", "openinference") => dialects.push(Dialect::OpenInference),
+                ("--dialect", "langfuse") => dialects.push(Dialect::Langfuse),
                 _ => return Err(Complaint(format!("no such option: {argument} {value}; {USAGE}"))),
             }
         }
         let file = file.ok_or_else(|| Complaint(format!("no file; {USAGE}")))?;
-        Ok(Self { file, speed, parents, turns })
+        Ok(Self { file, speed, parents, turns, dialects })
     }
 }
 
