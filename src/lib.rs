@@ -70,6 +70,7 @@ mod open;
 mod outside;
 mod parts;
 mod placement;
+pub mod redact;
 mod semconv;
 mod span;
 mod stats;

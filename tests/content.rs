@@ -14,7 +14,7 @@ use support::console::{child, is_child, stderr, stdout};
 use support::{Exported, attributes, exported_with};
 use tracing::field::{Empty, debug, display};
 use tracing::{error, info, info_span};
-use tracing_genai::{Content, Dialect, GenAi, Kind, Telemetry};
+use tracing_genai::{Content, Dialect, GenAi, Kind, Telemetry, redact};
 use tracing_subscriber::prelude::*;
 
 const VARIABLE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
@@ -292,6 +292,20 @@ fn every_string_is_redacted() {
     for field in ["transcript", "messages", "arguments", "error", "message", "state"] {
         assert!(fields.iter().any(|known| known == field), "{field}");
     }
+}
+
+#[test]
+fn the_built_in_redactors_compose() {
+    let said = r#"{"to": "ada@example.com", "card": 4111111111111111, "say": "call +1 (555) 123-4567"}"#;
+    let exported = exported_with(&on().with_redaction(|_, text| redact::all(text)), || {
+        drop(info_span!("tool", arguments = said, error = "no account for ada@example.com"));
+    });
+    let expected = r#"{"to":"[email]","card":"[card]","say":"call [phone]"}"#;
+    assert_eq!(text(&exported, "execute_tool", "gen_ai.tool.call.arguments"), expected);
+    assert_eq!(exported.spans[0].status, Status::error("no account for [email]"));
+    let some = on().with_redaction(|_, text| redact::each(text, &[redact::cards, redact::ibans]));
+    let exported = exported_with(&some, || drop(info_span!("tool", arguments = said)));
+    assert!(text(&exported, "execute_tool", "gen_ai.tool.call.arguments").contains("ada@example.com"));
 }
 
 #[test]

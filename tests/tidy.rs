@@ -109,6 +109,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("kind", &[]),
     ("semconv", &[]),
+    ("redact", &[]),
     ("traceparent", &[]),
     ("clock", &[]),
     ("notice", &[]),
@@ -133,6 +134,7 @@ const PURE: &[&str] = &[
     "parts",
     "json",
     "kind",
+    "redact",
     "semconv",
     "traceparent",
 ];
