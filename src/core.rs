@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use opentelemetry::Value;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
-use tracing_core::Metadata;
 use tracing_core::callsite::Identifier;
+use tracing_core::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 
 use crate::console;
@@ -131,13 +131,29 @@ impl Core {
 
     /// What a span of this callsite is.
     pub(crate) fn kind(&self, metadata: &Metadata<'_>) -> Option<Kind> {
-        let name = metadata.name();
-        let kind = match self.options.names.get(name) {
-            Some(chosen) => *chosen,
-            None => Kind::of(name),
-        }?;
+        let kind = self.named(metadata.name())?;
         let in_targets = |targets: &Targets| targets.would_enable(metadata.target(), metadata.level());
         self.options.targets.as_ref().is_none_or(in_targets).then_some(kind)
+    }
+
+    /// What a span of this name is, of which no more than its target may be known; with targets to choose from, that must be.
+    pub(crate) fn kind_of(&self, name: &str, target: impl FnOnce() -> Option<String>) -> Option<Kind> {
+        let kind = self.named(name)?;
+        let Some(targets) = &self.options.targets else { return Some(kind) };
+        targets.would_enable(&target()?, &Level::ERROR).then_some(kind)
+    }
+
+    /// What a span of this name is.
+    pub(crate) fn named(&self, name: &str) -> Option<Kind> {
+        match self.options.names.get(name) {
+            Some(chosen) => *chosen,
+            None => Kind::of(name),
+        }
+    }
+
+    /// Whether content is kept to be exported.
+    pub(crate) fn takes_content(&self) -> bool {
+        self.options.content == Content::Spans
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -159,7 +175,7 @@ impl Core {
         }
         console::warn_if_missing();
         let names = metadata.fields().iter().map(|field| field.name());
-        let plan = Arc::new(Plan::new(kind, names, self.options.content == Content::Spans));
+        let plan = Arc::new(Plan::new(kind, names, self.takes_content()));
         Arc::clone(self.plans.write().entry(callsite).or_insert(plan))
     }
 

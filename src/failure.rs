@@ -19,6 +19,12 @@ impl Failure {
         Self { failed: true, text: None, error_type: Some(ERROR_TYPE_PANIC.into()) }
     }
 
+    /// A status of OpenTelemetry's says so.
+    pub(crate) fn of_status(description: &str) -> Self {
+        let text = Some(description).filter(|text| !text.is_empty());
+        Self { failed: true, text: text.map(str::to_owned), error_type: None }
+    }
+
     /// `error`: a text, a truth value, or a number (a status code). `false` and the empty text are no error.
     pub(crate) fn set_error(&mut self, raw: &Raw<'_>) {
         self.text = raw.as_text().filter(|text| !text.is_empty()).map(Into::into);
@@ -33,6 +39,11 @@ impl Failure {
     /// The failure that an `ERROR` event tells about: one in any case, described by its message if not by its `error`.
     pub(crate) fn of_event(self, message: Option<&str>) -> Self {
         Self { failed: true, text: self.text.or_else(|| message.map(str::to_owned)), ..self }
+    }
+
+    /// Whether nothing is known but that something failed.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.text.is_none() && self.error_type.is_none()
     }
 
     /// Rewrites its text.

@@ -35,31 +35,7 @@ impl Plan {
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
     pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
         let Some((name, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
-        match meaning {
-            Meaning::Attribute { key, rule } => match rule.read(&raw) {
-                Ok(value) => Said::Attribute(key, value),
-                // An id that is too long would be so under any name.
-                Err(refusal) if rule == Rule::Id => Said::Refused(refusal, None),
-                Err(refusal) => Said::Refused(refusal, kept(name, raw)),
-            },
-            Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
-                Ok(ago) => Said::StartedAgo(ago),
-                Err(refusal) => Said::Refused(refusal, kept(name, raw)),
-            },
-            Meaning::Control(control) => Said::Control(control, raw_owned(raw)),
-            Meaning::Content(slot, measure) => {
-                let counted = match measure {
-                    Measure::Nothing => None,
-                    Measure::Characters => Some((CHARACTERS, characters(&raw))),
-                    Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
-                };
-                Said::Content(counted, self.content.then(|| piece(slot, name, &raw)))
-            }
-            Meaning::Own => match &raw {
-                Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(name, raw)),
-                _ => Said::Attribute(name, Some(raw.into_recorded())),
-            },
-        }
+        Said::of(name, meaning, raw, self.content)
     }
 }
 
@@ -81,6 +57,35 @@ pub(crate) enum Said {
 }
 
 impl Said {
+    /// What a value of a field says that means this; with content, if that is taken.
+    pub(crate) fn of(name: &'static str, meaning: Meaning, raw: Raw<'_>, content: bool) -> Self {
+        match meaning {
+            Meaning::Attribute { key, rule } => match rule.read(&raw) {
+                Ok(value) => Self::Attribute(key, value),
+                // An id that is too long would be so under any name.
+                Err(refusal) if rule == Rule::Id => Self::Refused(refusal, None),
+                Err(refusal) => Self::Refused(refusal, kept(name, raw)),
+            },
+            Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
+                Ok(ago) => Self::StartedAgo(ago),
+                Err(refusal) => Self::Refused(refusal, kept(name, raw)),
+            },
+            Meaning::Control(control) => Self::Control(control, raw_owned(raw)),
+            Meaning::Content(slot, measure) => {
+                let counted = match measure {
+                    Measure::Nothing => None,
+                    Measure::Characters => Some((CHARACTERS, characters(&raw))),
+                    Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
+                };
+                Self::Content(counted, content.then(|| piece(slot, name, &raw)))
+            }
+            Meaning::Own => match &raw {
+                Raw::Huge(_) => Self::Refused(Refusal::OutOfRange, kept(name, raw)),
+                _ => Self::Attribute(name, Some(raw.into_recorded())),
+            },
+        }
+    }
+
     /// Whether it gives an attribute that `wanted` picks.
     pub(crate) fn gives(&self, wanted: impl Fn(&str) -> bool) -> bool {
         matches!(self, Self::Attribute(key, _) if wanted(key))

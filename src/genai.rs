@@ -18,6 +18,7 @@ use crate::lifecycle;
 use crate::mapping;
 use crate::notice;
 use crate::stats::Stats;
+use crate::tracer::{GenAiTracer, Quiet};
 
 /// The options of the layer, and where it comes from.
 ///
@@ -233,6 +234,29 @@ impl GenAi {
         T::Span: Send + Sync + 'static,
     {
         GenAiLayer::new(Core::new(self.options.clone(), &self.shared, Box::new(tracer)))
+    }
+
+    /// The tracer around your own, for a `tracing_opentelemetry` layer that you have.
+    ///
+    /// ```
+    /// use opentelemetry::trace::TracerProvider;
+    /// use opentelemetry_sdk::trace::SdkTracerProvider;
+    /// use tracing_genai::GenAi;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let provider = SdkTracerProvider::default();
+    /// let tracer = GenAi::from_env().tracer(provider.tracer("my-agent"));
+    /// let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
+    /// ```
+    #[must_use]
+    pub fn tracer<T>(&self, tracer: T) -> GenAiTracer<T>
+    where
+        T: Tracer + Send + Sync + 'static,
+        T::Span: Send + Sync + 'static,
+    {
+        let tracer = Arc::new(tracer);
+        let core = Core::new(self.options.clone(), &self.shared, Box::new(Quiet(Arc::clone(&tracer))));
+        GenAiTracer::new(&tracer, core)
     }
 }
 

@@ -37,6 +37,11 @@ pub(crate) struct Ancestor {
 }
 
 impl Ancestor {
+    /// The same, with a span of the program's own in between that has this context.
+    pub(crate) fn behind(self, context: Context) -> Self {
+        Self { hook: Hook { context, ..self.hook }, kind: None, ..self }
+    }
+
     /// What is to be known of an open span.
     pub(crate) fn of(id: u64, open: &OpenSpan) -> Self {
         Self {
@@ -214,7 +219,13 @@ fn inserted(core: &Core, inserted: Inserted, now: Instant) {
 }
 
 /// The context that the exported span starts in, and what it is linked to.
-pub(crate) fn parent(core: &Core, kind: Option<Kind>, fields: &Fields, home: &Home) -> (Context, Vec<SpanContext>) {
+pub(crate) fn parent(
+    core: &Core,
+    kind: Option<Kind>,
+    fields: &Fields,
+    home: &Home,
+    attached: Option<&Context>,
+) -> (Context, Vec<SpanContext>) {
     let mut links = Vec::new();
     let conversation = home.conversation.as_ref().filter(|_| kind == Some(Kind::Turn));
     let apart = core.options.trace_per == TracePer::Turn && home.turn.is_none();
@@ -223,8 +234,8 @@ pub(crate) fn parent(core: &Core, kind: Option<Kind>, fields: &Fields, home: &Ho
             links.push(hook.context.span().span_context().clone());
             Context::new()
         }
-        Some(hook) => with_attached_values(hook.context.clone()),
-        None if home.attached => Context::current(),
+        Some(hook) => with_attached_values(hook.context.clone(), attached),
+        None if home.attached => attached.cloned().unwrap_or_else(Context::current),
         None => Context::new(),
     };
     if let Some(conversation) = conversation.filter(|conversation| apart || !conversation.has_span()) {
@@ -241,9 +252,13 @@ pub(crate) fn parent(core: &Core, kind: Option<Kind>, fields: &Fields, home: &Ho
 
 /// The parent's context, or the attached one if that is the parent's too: then it may hold baggage and other values
 /// that were attached since the parent opened.
-fn with_attached_values(parent: Context) -> Context {
-    let same = Context::map_current(|attached| attached.span().span_context() == parent.span().span_context());
-    if same { Context::current() } else { parent }
+fn with_attached_values(parent: Context, attached: Option<&Context>) -> Context {
+    let is_same = |attached: &Context| attached.span().span_context() == parent.span().span_context();
+    match attached {
+        Some(attached) if is_same(attached) => attached.clone(),
+        None if Context::map_current(is_same) => Context::current(),
+        _ => parent,
+    }
 }
 
 /// Adds the baggage entries that the user wants to see.

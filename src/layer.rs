@@ -2,11 +2,9 @@
 //!
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use opentelemetry::trace::TraceContextExt;
@@ -17,18 +15,14 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::core::Core;
-use crate::event::{self, Meaning, Moment, Said};
+use crate::event::Said;
 use crate::fields::Fields;
-use crate::finish;
-use crate::home::{self, Ancestor};
-use crate::kind::Kind;
+use crate::happen::{self, Happening};
+use crate::home::Ancestor;
 use crate::lifecycle::{self, Opening};
-use crate::made;
-use crate::outside;
-use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
-use crate::span;
-use crate::turn::Speaking;
+use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::visit::visitor;
+use crate::{outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
 ///
@@ -72,9 +66,7 @@ where
         if (kind.is_none() && !self.core.options.other_spans) || outside::is_calling_out() {
             return;
         }
-        if !thread::panicking() {
-            let _ = PANIC_MARKED_BY.try_with(|by| by.set(None));
-        }
+        panicking::is_over();
         let now = Instant::now();
         let plan = self.core.plan(metadata, kind);
         let mut fields = Fields::with_capacity(metadata.fields().len());
@@ -83,21 +75,23 @@ where
         let mut above = ctx.span_scope(id).into_iter().flatten().skip(1).map(|span| span.id().into_u64());
         let ancestor = above.find_map(|id| self.core.open.with(id, |open| Ancestor::of(id, open)));
         let opening = Opening {
-            id: id.into_u64(),
+            id: Some(id.into_u64()),
             kind,
             span_name: metadata.name(),
-            plan,
+            plan: Some(plan),
             fields,
             ancestor,
             explicit: attrs.parent().is_some(),
             root: attrs.is_root(),
+            attached: None,
+            links: Vec::new(),
         };
-        lifecycle::open(&self.core, opening, now);
+        let _ = lifecycle::open(&self.core, opening, now);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
+        let Some(plan) = self.core.open.with(id, |open| open.plan.clone()).flatten() else { return };
         let mut said = Vec::with_capacity(values.len());
         values.record(&mut visitor(|field, raw| said.push(plan.read(field.index(), raw))));
         lifecycle::record(&self.core, id, said);
@@ -133,17 +127,20 @@ where
 
         let mut said = Said::default();
         event.record(&mut visitor(|field, raw| said.take(field.name(), raw)));
-        let at = now.checked_sub(said.ago).unwrap_or(now);
-        if self.hear(event, &said, ours.map(|(id, _)| id), at) || self.mark(event, &said, ours, at) {
+        let mut happening = Happening {
+            name: metadata.name().into(),
+            target: metadata.target().into(),
+            is_error: *metadata.level() == Level::ERROR,
+            said,
+            now,
+        };
+        if happen::mark(&self.core, &happening, ours) {
             return;
         }
         if let Some((id, _)) = nearest {
-            let name = said.message.as_deref().unwrap_or(metadata.name());
-            let meaning = Meaning::of(name);
-            if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
-                lifecycle::retry(&self.core, call);
-            }
-            self.attach(id, event, said, meaning, now);
+            let about = [(EVENT_LEVEL, metadata.level().as_str()), (EVENT_TARGET, metadata.target())];
+            happening.said.attributes.extend(about.map(|(key, value)| KeyValue::new(key, value)));
+            happen::attach(&self.core, happening, id, ours);
         }
     }
 
@@ -179,72 +176,11 @@ where
 thread_local! {
     /// The contexts that are attached to this thread: by which layer, for which span.
     static ENTERED: RefCell<Vec<(usize, u64, ContextGuard)>> = const { RefCell::new(Vec::new()) };
-
-    /// The layer that has marked a span with the panic that is going on.
-    static PANIC_MARKED_BY: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 impl GenAiLayer {
-    /// Takes a speaking event in; whether it is one.
-    fn hear(&self, event: &Event<'_>, said: &Said, ours: Option<u64>, at: Instant) -> bool {
-        let speaking = Speaking::of(event.metadata().name()).or_else(|| Speaking::of(said.message.as_deref()?));
-        let Some(speaking) = speaking else { return false };
-        let around = ours.and_then(|id| self.core.open.with(id, |open| open.conversation.clone())).flatten();
-        let named = said.conversation_id.as_deref().filter(|id| !id.is_empty());
-        let conversation = match (named, around) {
-            (Some(id), Some(around)) if around.id().as_deref() == Some(id) => around,
-            (Some(id), _) => home::conversation(&self.core, id),
-            (None, Some(around)) => around,
-            (None, None) => return false,
-        };
-        made::hear(&self.core, &conversation, speaking, at);
-        true
-    }
-
-    /// Marks a moment on the recognized span; whether the event is one of its moments.
-    fn mark(&self, event: &Event<'_>, said: &Said, ours: Option<(u64, Kind)>, at: Instant) -> bool {
-        let Some((id, kind)) = ours else { return false };
-        let moment = Moment::of(event.metadata().name(), kind)
-            .or_else(|| said.message.as_deref().and_then(|message| Moment::of(message, kind)));
-        let Some(moment) = moment else { return false };
-        lifecycle::mark(&self.core, id, moment, at);
-        true
-    }
-
-    fn attach(&self, id: u64, event: &Event<'_>, said: Said, meaning: Meaning, at: Instant) {
-        let metadata = event.metadata();
-        let is_error = *metadata.level() == Level::ERROR;
-        let said = finish::may_leave(&self.core, said, metadata.target(), is_error);
-        let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
-        let found = self.core.open.with(id, |open| {
-            if open.failure.is_none() {
-                open.failure = failure;
-            }
-            (open.context.clone(), open.anchor.wall(at))
-        });
-        let Some((context, at)) = found else { return };
-        if meaning == Meaning::Evaluation {
-            let attributes = event::evaluation(said.attributes);
-            return span::add_event(self.core.counters(), &context, EVALUATION_RESULT.into(), at, attributes);
-        }
-        let mut attributes = said.attributes;
-        attributes.push(KeyValue::new(EVENT_LEVEL, metadata.level().as_str()));
-        attributes.push(KeyValue::new(EVENT_TARGET, metadata.target().to_owned()));
-        let name = said.message.map_or_else(|| Cow::Borrowed(metadata.name()), Cow::Owned);
-        span::add_event(self.core.counters(), &context, name, at, attributes);
-    }
-
-    /// While a panic unwinds, spans are left and closed from the inside out: the first one is the one that it happened in.
     fn watch_for_panic(&self, id: u64) {
-        let marked = PANIC_MARKED_BY.try_with(Cell::get).unwrap_or_default();
-        let marked = match (thread::panicking(), marked) {
-            (false, None) => return,
-            // The panic that it was marked with is over.
-            (false, Some(_)) => None,
-            (true, Some(by)) if by == self.key() => return,
-            (true, _) => lifecycle::panicked(&self.core, id).then(|| self.key()),
-        };
-        let _ = PANIC_MARKED_BY.try_with(|by| by.set(marked));
+        panicking::watch(self.key(), || lifecycle::panicked(&self.core, id));
     }
 }
 

@@ -54,6 +54,7 @@ mod failure;
 mod fields;
 mod finish;
 mod genai;
+mod happen;
 mod home;
 mod inherited;
 mod json;
@@ -64,13 +65,16 @@ mod live;
 mod made;
 mod mapping;
 mod messages;
+mod names;
 mod notice;
 mod ongoing;
 mod open;
 mod outside;
+mod panicking;
 mod parts;
 mod placement;
 pub mod redact;
+mod scopes;
 mod semconv;
 mod span;
 mod stats;
@@ -78,6 +82,7 @@ mod stream;
 mod telemetry;
 mod totals;
 mod traceparent;
+mod tracer;
 mod turn;
 mod value;
 mod visit;
@@ -92,6 +97,7 @@ pub use kind::Kind;
 pub use layer::GenAiLayer;
 pub use stats::{Refused, Stats};
 pub use telemetry::{Telemetry, TelemetryError};
+pub use tracer::{GenAiSpan, GenAiTracer};
 
 /// The layer with its defaults, for any OpenTelemetry tracer: [`GenAi::from_env`]`().layer(tracer)`.
 #[must_use]
@@ -101,6 +107,16 @@ where
     T::Span: Send + Sync + 'static,
 {
     GenAi::from_env().layer(tracer)
+}
+
+/// The tracer around your own with its defaults, for a `tracing_opentelemetry` layer: [`GenAi::from_env`]`().tracer(tracer)`.
+#[must_use]
+pub fn tracer<T>(tracer: T) -> GenAiTracer<T>
+where
+    T: opentelemetry::trace::Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync + 'static,
+{
+    GenAi::from_env().tracer(tracer)
 }
 
 /// The README's programs.

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use opentelemetry::Value;
+use opentelemetry::trace::Link;
+use opentelemetry::{Context, Value};
 
 use crate::clock::Anchor;
 use crate::conversation::{Conversation, TurnKey};
@@ -30,10 +31,12 @@ use crate::{mapping, span};
 /// A span as it opens.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) id: u64,
+    /// The id that its door knows it by; `None` if that is its OpenTelemetry span id.
+    pub(crate) id: Option<u64>,
     pub(crate) kind: Option<Kind>,
     pub(crate) span_name: &'static str,
-    pub(crate) plan: Arc<Plan>,
+    /// What its fields mean, if its door needs that again.
+    pub(crate) plan: Option<Arc<Plan>>,
     pub(crate) fields: Fields,
     /// The nearest exported span above it.
     pub(crate) ancestor: Option<Ancestor>,
@@ -41,11 +44,14 @@ pub(crate) struct Opening {
     pub(crate) explicit: bool,
     /// It is to have no parent.
     pub(crate) root: bool,
+    /// The attached context, if its door knows better than the thread.
+    pub(crate) attached: Option<Context>,
+    pub(crate) links: Vec<Link>,
 }
 
-/// Starts the exported span and keeps its record.
-pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
-    let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root } = opening;
+/// Starts the exported span and keeps its record. Comes back with its id and its context, if it started.
+pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, Context)> {
+    let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links } = opening;
     let inherits = |key: &str| core.options.inherits(key);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
     let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
@@ -54,7 +60,8 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     }
     let anchor_of = |conversation: &Arc<Conversation>| conversation.anchor;
     let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
-    let (parent, links) = parent(core, kind, &fields, &home);
+    let (parent, more_links) = parent(core, kind, &fields, &home, attached.as_ref());
+    links.extend(more_links.into_iter().map(Link::with_context));
     let mut inherited = with_baggage(core, &home.inherited, &parent);
     if text(&inherited, CONVERSATION_ID).is_none() {
         inherited = around.map_or(inherited.clone(), |id| with_id(&inherited, &id));
@@ -80,7 +87,8 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         links,
         start: anchor.wall(started),
     };
-    let Some(context) = span::start(&*core.tracer, core.counters(), start, &mut fields) else { return };
+    let context = span::start(&*core.tracer, core.counters(), start, &mut fields)?;
+    let id = id.unwrap_or_else(|| core.open.id_of(&context));
     let mut open = Box::new(OpenSpan {
         kind,
         ours: kind.or(home.ours),
@@ -101,11 +109,12 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         told_late: core.told_late.load(Ordering::Acquire),
         during_panic: thread::panicking(),
         fields,
-        context,
+        context: context.clone(),
     });
     let finish = join(id, &mut open);
     core.open.insert(id, open);
     finish_made(core, finish, now, false);
+    Some((id, context))
 }
 
 /// Takes recorded values in.

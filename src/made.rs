@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{Link, TraceContextExt};
 use opentelemetry::{Context, Value};
 
 use crate::conversation::{Conversation, TurnKey};
@@ -57,7 +57,7 @@ pub(crate) fn start_made(core: &Core, conversation: Option<&Conversation>, made:
             span_name: "turn",
             dialects: core.options.dialects,
             parent: &parent,
-            links,
+            links: links.into_iter().map(Link::with_context).collect(),
             start: anchor.wall_at(made.started),
         };
         span::start(&*core.tracer, core.counters(), start, &mut made_fields(core, made))

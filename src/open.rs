@@ -1,9 +1,11 @@
 //! Which spans are open?
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
@@ -30,7 +32,8 @@ pub(crate) struct OpenSpan {
     pub(crate) below: Below,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
-    pub(crate) plan: Arc<Plan>,
+    /// What its fields mean, if its door needs that again.
+    pub(crate) plan: Option<Arc<Plan>>,
     /// Holds the OpenTelemetry span; attached while the span is entered.
     pub(crate) context: Context,
     /// The exported span that it hangs on.
@@ -78,6 +81,8 @@ pub(crate) struct Below {
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
     shards: Box<[Shard]>,
+    /// How many spans got an id of ours, because they have none of OpenTelemetry's.
+    without_id: AtomicU64,
 }
 
 /// Boxed, because a record is large and its table moves what it holds.
@@ -88,7 +93,16 @@ const SHARDS: u64 = 64;
 
 impl OpenSpans {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), without_id: AtomicU64::new(0) }
+    }
+
+    /// The id of the span in this context: OpenTelemetry's own, which is random, or for the spans of a tracer that does
+    /// nothing one of the smallest numbers.
+    pub(crate) fn id_of(&self, context: &Context) -> u64 {
+        match u64::from_be_bytes(context.span().span_context().span_id().to_bytes()) {
+            0 => self.without_id.fetch_add(1, Ordering::Relaxed) + 1,
+            id => id,
+        }
     }
 
     pub(crate) fn insert(&self, id: u64, span: Box<OpenSpan>) {
@@ -97,6 +111,11 @@ impl OpenSpans {
 
     pub(crate) fn remove(&self, id: u64) -> Option<Box<OpenSpan>> {
         self.shard(id)?.lock().remove(&id)
+    }
+
+    /// Whether a span of this id is open.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.shard(id).is_some_and(|shard| shard.lock().contains_key(&id))
     }
 
     /// Looks at an open span, or changes it. Nothing may be called out to meanwhile: its shard is locked.

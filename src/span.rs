@@ -25,7 +25,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) span_name: &'static str,
     pub(crate) dialects: Dialects,
     pub(crate) parent: &'a Context,
-    pub(crate) links: Vec<SpanContext>,
+    pub(crate) links: Vec<Link>,
     pub(crate) start: SystemTime,
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn start(
     let mut builder =
         SpanBuilder::from_name(name(kind, span_name, dialects, fields)).with_kind(span_kind).with_start_time(start);
     builder.attributes = Some(fields.start());
-    builder.links = (!links.is_empty()).then(|| links.into_iter().map(Link::with_context).collect());
+    builder.links = (!links.is_empty()).then_some(links);
     let context = call_out(counters, || tracer.start(builder, parent))?;
     counters.opened();
     Some(context)

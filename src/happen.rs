@@ -1,0 +1,84 @@
+//! What does an event change?
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use crate::core::Core;
+use crate::event::{self, Meaning, Moment, Said};
+use crate::kind::Kind;
+use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
+use crate::turn::Speaking;
+use crate::{finish, home, lifecycle, made, span};
+
+/// An event as its door found it.
+#[derive(Debug)]
+pub(crate) struct Happening {
+    /// What it is called, whatever its message is.
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) target: Cow<'static, str>,
+    /// It tells of an error.
+    pub(crate) is_error: bool,
+    pub(crate) said: Said,
+    pub(crate) now: Instant,
+}
+
+impl Happening {
+    /// What it is: its name says so, or its message.
+    fn find<R>(&self, find: impl Fn(&str) -> Option<R>) -> Option<R> {
+        find(&self.name).or_else(|| find(self.said.message.as_deref()?))
+    }
+
+    fn at(&self) -> Instant {
+        self.now.checked_sub(self.said.ago).unwrap_or(self.now)
+    }
+}
+
+/// Takes a moment in, of a conversation or of the recognized span that the event is in; whether it is one.
+pub(crate) fn mark(core: &Core, happening: &Happening, ours: Option<(u64, Kind)>) -> bool {
+    if let Some(speaking) = happening.find(Speaking::of) {
+        return hear(core, happening, speaking, ours.map(|(id, _)| id));
+    }
+    let Some((id, kind)) = ours else { return false };
+    let Some(moment) = happening.find(|name| Moment::of(name, kind)) else { return false };
+    lifecycle::mark(core, id, moment, happening.at());
+    true
+}
+
+/// Takes a speaking event in, if there is a conversation that it is about.
+fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64>) -> bool {
+    let around = ours.and_then(|id| core.open.with(id, |open| open.conversation.clone())).flatten();
+    let named = happening.said.conversation_id.as_deref().filter(|id| !id.is_empty());
+    let conversation = match (named, around) {
+        (Some(id), Some(around)) if around.id().as_deref() == Some(id) => around,
+        (Some(id), _) => home::conversation(core, id),
+        (None, Some(around)) => around,
+        (None, None) => return false,
+    };
+    made::hear(core, &conversation, speaking, happening.at());
+    true
+}
+
+/// Puts it on the exported span that it is in.
+pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Option<(u64, Kind)>) {
+    let Happening { name, target, is_error, said, now } = happening;
+    let meaning = Meaning::of(said.message.as_deref().unwrap_or(&name));
+    if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
+        lifecycle::retry(core, call);
+    }
+    let said = finish::may_leave(core, said, &target, is_error);
+    let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
+    let found = core.open.with(nearest, |open| {
+        if open.failure.as_ref().is_none_or(|known| failure.is_some() && known.is_bare()) {
+            open.failure = failure;
+        }
+        (open.context.clone(), open.anchor.wall(now))
+    });
+    let Some((context, at)) = found else { return };
+    if meaning == Meaning::Evaluation {
+        let mut attributes = event::evaluation(said.attributes);
+        attributes.retain(|attribute| !matches!(attribute.key.as_str(), EVENT_LEVEL | EVENT_TARGET));
+        return span::add_event(core.counters(), &context, EVALUATION_RESULT.into(), at, attributes);
+    }
+    let name = said.message.map_or(name, Cow::Owned);
+    span::add_event(core.counters(), &context, name, at, said.attributes);
+}

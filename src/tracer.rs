@@ -1,0 +1,496 @@
+//! When does anything happen, as a tracer sees it?
+//!
+//! The second door: a [`Tracer`] around the user's own, for a `tracing_opentelemetry` layer. It is told of a span when that
+//! layer starts it, and everything that it is told goes to the same core as the first door's.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer};
+use opentelemetry::{Context, KeyValue, Value};
+use tracing::Dispatch;
+use tracing::dispatcher;
+use tracing::subscriber::NoSubscriber;
+
+use crate::core::Core;
+use crate::event::Said as EventSaid;
+use crate::failure::Failure;
+use crate::fields::{Fields, Said};
+use crate::happen::{self, Happening};
+use crate::home::Ancestor;
+use crate::kind::Kind;
+use crate::lifecycle::{self, Opening};
+use crate::mapping::Control;
+use crate::names;
+use crate::outside::{call_out, is_calling_out};
+use crate::panicking;
+use crate::scopes::Scopes;
+use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::span::Starts;
+use crate::turn::Speaking;
+use crate::value::Raw;
+
+/// A [`Tracer`] around your own that makes the voice and LLM spans of a program a GenAI-shaped OpenTelemetry hierarchy,
+/// for programs that already have a `tracing_opentelemetry` layer. [`tracer`](crate::tracer) and
+/// [`GenAi::tracer`](crate::GenAi::tracer) make it.
+///
+/// All of that layer keeps working: its options, `OpenTelemetrySpanExt`, explicit parents and links across all spans.
+/// Spans that are not recognized go to your tracer as they are. The README lists where this door differs from the
+/// [layer](crate::GenAiLayer).
+#[derive(Debug)]
+pub struct GenAiTracer<T> {
+    door: Arc<Door>,
+    tracer: Arc<T>,
+}
+
+/// What all spans of one tracer have in common.
+#[derive(Debug)]
+struct Door {
+    core: Arc<Core>,
+    scopes: Scopes,
+}
+
+impl<T> GenAiTracer<T> {
+    pub(crate) fn new(tracer: &Arc<T>, core: Arc<Core>) -> Self {
+        Self { door: Arc::new(Door { core, scopes: Scopes::default() }), tracer: Arc::clone(tracer) }
+    }
+}
+
+impl<T> Clone for GenAiTracer<T> {
+    fn clone(&self) -> Self {
+        Self { door: Arc::clone(&self.door), tracer: Arc::clone(&self.tracer) }
+    }
+}
+
+impl<T> Tracer for GenAiTracer<T>
+where
+    T: Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync + 'static,
+{
+    type Span = GenAiSpan<T::Span>;
+
+    /// The layer above calls this when a span opens: later the name may be another one, because of an `otel.name`.
+    fn span_builder<N>(&self, name: N) -> SpanBuilder
+    where
+        N: Into<Cow<'static, str>>,
+    {
+        let name = name.into();
+        let builder = SpanBuilder::from_name(name.clone());
+        if self.door.core.named(&name).is_none() {
+            return builder;
+        }
+        let mut attributes = Vec::with_capacity(ATTRIBUTES);
+        attributes.push(KeyValue::new(OPENED_AS, name));
+        builder.with_attributes(attributes)
+    }
+
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Self::Span {
+        let above = || State::Nothing(parent.span().span_context().clone());
+        if is_calling_out() {
+            return GenAiSpan(above());
+        }
+        let name = opened_as(&mut builder);
+        let span = match self.door.kind(name.unwrap_or(&builder.name), &builder) {
+            Some(kind) => self.door.open(kind, name, builder, parent),
+            None => self.pass(builder, parent),
+        };
+        GenAiSpan(span.unwrap_or_else(above))
+    }
+}
+
+/// The name that a span was opened with; stands first among its builder's attributes, until it starts.
+const OPENED_AS: &str = "tracing_genai.opened_as";
+
+/// Room for the attributes of most spans.
+const ATTRIBUTES: usize = 16;
+
+fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
+    let attributes = builder.attributes.as_mut()?;
+    if attributes.first()?.key.as_str() != OPENED_AS {
+        return None;
+    }
+    match attributes.swap_remove(0).value {
+        Value::String(name) => names::interned(name.as_str()),
+        _ => None,
+    }
+}
+
+impl<T> GenAiTracer<T>
+where
+    T: Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync + 'static,
+{
+    /// Starts a span that is not ours, as it is.
+    fn pass(&self, builder: SpanBuilder, parent: &Context) -> Option<State<T::Span>> {
+        let above = self.door.nearest(parent.span().span_context());
+        let span = quietly(|| self.tracer.build_with_context(builder, parent));
+        if span.is_none() {
+            self.door.core.counters().panicked();
+        }
+        let span = span?;
+        let id = id_of(span.span_context());
+        if let Some(ours) = above {
+            self.door.scopes.enter(id, ours);
+        }
+        Some(State::Other(Other { door: Arc::clone(&self.door), id, above, span }))
+    }
+}
+
+/// Starts our spans with the user's tracer.
+pub(crate) struct Quiet<T>(pub(crate) Arc<T>);
+
+impl<T> Starts for Quiet<T>
+where
+    T: Tracer + Send + Sync,
+    T::Span: Send + Sync + 'static,
+{
+    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
+        without_tracing(|| Starts::start(&*self.0, builder, parent))
+    }
+}
+
+/// A sampler or a span processor that traces would wait for the lock that the layer above us holds meanwhile.
+fn quietly<R>(call: impl FnOnce() -> R) -> Option<R> {
+    call_out(|| without_tracing(call))
+}
+
+fn without_tracing<R>(call: impl FnOnce() -> R) -> R {
+    // Where `tracing` already keeps it out, it can't be kept out once more.
+    if dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
+        return call();
+    }
+    dispatcher::with_default(&Dispatch::none(), call)
+}
+
+fn id_of(span: &SpanContext) -> u64 {
+    u64::from_be_bytes(span.span_id().to_bytes())
+}
+
+impl Door {
+    fn kind(&self, name: &str, builder: &SpanBuilder) -> Option<Kind> {
+        let target = || {
+            let attributes = builder.attributes.as_deref().unwrap_or_default();
+            let target = attributes.iter().find(|attribute| attribute.key.as_str() == EVENT_TARGET)?;
+            Some(target.value.as_str().into_owned())
+        };
+        self.core.kind_of(name, target)
+    }
+
+    /// The nearest of our spans, if the parent is one, or is known to be below one.
+    fn nearest(&self, parent: &SpanContext) -> Option<u64> {
+        if !parent.is_valid() || parent.is_remote() {
+            return None;
+        }
+        let id = id_of(parent);
+        if self.core.open.has(id) { Some(id) } else { self.scopes.above(id) }
+    }
+
+    fn ancestor(&self, parent: &Context) -> Option<Ancestor> {
+        let span = parent.span();
+        let above = span.span_context();
+        let known = self.nearest(above);
+        let in_trace = || self.scopes.first(above.trace_id()).filter(|_| above.is_valid() && !above.is_remote());
+        let ours = known.or_else(in_trace)?;
+        let ancestor = self.core.open.with(ours, |open| Ancestor::of(ours, open))?;
+        Some(if ours == id_of(above) { ancestor } else { ancestor.behind(parent.clone()) })
+    }
+
+    fn open<S>(
+        self: &Arc<Self>,
+        kind: Kind,
+        opened_as: Option<&'static str>,
+        builder: SpanBuilder,
+        parent: &Context,
+    ) -> Option<State<S>> {
+        panicking::is_over();
+        let now = Instant::now();
+        let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
+        let opened = start_time.map_or(now, |at| instant_of(at, now));
+        let attributes = attributes.unwrap_or_default();
+        let mut fields = Fields::with_capacity(attributes.len());
+        let said = attributes.into_iter().filter_map(|attribute| self.read(kind, attribute));
+        let said = said.chain(span_kind.map(|kind| control(Control::SpanKind, span_kind_text(&kind))));
+        for said in said {
+            self.core.count(fields.apply(said));
+        }
+        let span_name = opened_as.or_else(|| names::interned(&name)).unwrap_or_default();
+        if opened_as.is_some_and(|opened_as| opened_as != name) {
+            self.core.count(fields.apply(Said::Control(Control::Name, Raw::Text(name))));
+        }
+        let opening = Opening {
+            id: None,
+            kind: Some(kind),
+            span_name,
+            plan: None,
+            fields,
+            ancestor: self.ancestor(parent),
+            explicit: false,
+            root: false,
+            attached: Some(parent.clone()),
+            links: links.unwrap_or_default(),
+        };
+        let (id, context) = lifecycle::open(&self.core, opening, opened)?;
+        let span_context = context.span().span_context().clone();
+        let is_first = self.scopes.begin(span_context.trace_id(), id);
+        let ours = Ours { door: Arc::clone(self), id, kind, context, span_context, is_first };
+        for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
+            self.event(id, Some((id, kind)), name, instant_of(timestamp, now), attributes);
+        }
+        Some(State::Ours(ours))
+    }
+
+    fn read(&self, kind: Kind, attribute: KeyValue) -> Option<Said> {
+        let read = names::read(Some(kind), attribute, self.core.takes_content());
+        if read.is_none() {
+            self.core.counters().refused(crate::value::Refusal::OutOfRange);
+        }
+        read
+    }
+
+    /// An event in one of our spans, or in one that is below.
+    fn event(
+        &self,
+        nearest: u64,
+        ours: Option<(u64, Kind)>,
+        name: Cow<'static, str>,
+        now: Instant,
+        attributes: Vec<KeyValue>,
+    ) {
+        let mut said = EventSaid { message: Some(name.into_owned()), ..EventSaid::default() };
+        let mut target = String::new();
+        let mut is_error = false;
+        for attribute in attributes {
+            match attribute.key.as_str() {
+                EVENT_TARGET => target = attribute.value.as_str().into_owned(),
+                EVENT_LEVEL => is_error = attribute.value.as_str() == "ERROR",
+                _ => {
+                    names::take(&mut said, attribute);
+                    continue;
+                }
+            }
+            said.attributes.push(attribute);
+        }
+        let happening = Happening { name: "event".into(), target: target.into(), is_error, said, now };
+        if !happen::mark(&self.core, &happening, ours) {
+            happen::attach(&self.core, happening, nearest, ours);
+        }
+    }
+}
+
+/// A span of a [`GenAiTracer`]: one that is recognized, or your tracer's own.
+#[derive(Debug)]
+pub struct GenAiSpan<S>(State<S>);
+
+#[derive(Debug)]
+enum State<S> {
+    Ours(Ours),
+    Other(Other<S>),
+    /// It could not be started: what is below it hangs on what is above it.
+    Nothing(SpanContext),
+}
+
+/// One of our open spans.
+#[derive(Debug)]
+struct Ours {
+    door: Arc<Door>,
+    id: u64,
+    kind: Kind,
+    /// Holds the user's span.
+    context: Context,
+    span_context: SpanContext,
+    /// It is the first one of ours in its trace.
+    is_first: bool,
+}
+
+/// A span that is not ours.
+#[derive(Debug)]
+struct Other<S> {
+    door: Arc<Door>,
+    id: u64,
+    /// The one of ours that it is below.
+    above: Option<u64>,
+    span: S,
+}
+
+impl Ours {
+    fn record(&self, said: Said) {
+        lifecycle::record(&self.door.core, self.id, vec![said]);
+    }
+
+    fn end(&self) {
+        let core = &self.door.core;
+        panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
+        lifecycle::close(core, self.id, false);
+        if self.is_first {
+            self.door.scopes.end(self.trace());
+        }
+    }
+
+    fn trace(&self) -> TraceId {
+        self.span_context.trace_id()
+    }
+}
+
+impl<S> Other<S> {
+    /// Takes an event in that is a moment of the span above, if it is one.
+    fn mark(&self, name: &str, attributes: &[KeyValue]) -> bool {
+        let core = &self.door.core;
+        // Outside of ours only a speaking event counts, one that says which conversation it is about.
+        if self.above.is_none() && Speaking::of(name).is_none() {
+            return false;
+        }
+        let ours = self.above.and_then(|ours| Some((ours, core.open.with(ours, |open| open.kind)??)));
+        let mut said = EventSaid { message: Some(name.to_owned()), ..EventSaid::default() };
+        for attribute in attributes {
+            names::take(&mut said, attribute.clone());
+        }
+        let now = Instant::now();
+        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now };
+        happen::mark(core, &happening, ours)
+    }
+}
+
+impl<S: Span> Span for GenAiSpan<S> {
+    fn add_event_with_timestamp<N>(&mut self, name: N, timestamp: SystemTime, attributes: Vec<KeyValue>)
+    where
+        N: Into<Cow<'static, str>>,
+    {
+        let name = name.into();
+        match &mut self.0 {
+            State::Ours(Ours { door, id, kind, .. }) => {
+                let now = Instant::now();
+                door.event(*id, Some((*id, *kind)), name, instant_of(timestamp, now), attributes);
+            }
+            State::Other(other) => {
+                if !other.mark(&name, &attributes) {
+                    other.span.add_event_with_timestamp(name, timestamp, attributes);
+                }
+            }
+            State::Nothing(_) => {}
+        }
+    }
+
+    fn span_context(&self) -> &SpanContext {
+        match &self.0 {
+            State::Ours(ours) => &ours.span_context,
+            State::Other(other) => other.span.span_context(),
+            State::Nothing(above) => above,
+        }
+    }
+
+    fn is_recording(&self) -> bool {
+        match &self.0 {
+            State::Ours(ours) => ours.context.span().is_recording(),
+            State::Other(other) => other.span.is_recording(),
+            State::Nothing(_) => false,
+        }
+    }
+
+    fn set_attribute(&mut self, attribute: KeyValue) {
+        match &mut self.0 {
+            State::Ours(ours) => {
+                if let Some(said) = ours.door.read(ours.kind, attribute) {
+                    ours.record(said);
+                }
+            }
+            State::Other(other) => other.span.set_attribute(attribute),
+            State::Nothing(_) => {}
+        }
+    }
+
+    fn set_attributes(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
+        match &mut self.0 {
+            State::Ours(ours) => {
+                let said: Vec<Said> =
+                    attributes.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute)).collect();
+                lifecycle::record(&ours.door.core, ours.id, said);
+            }
+            State::Other(other) => other.span.set_attributes(attributes),
+            State::Nothing(_) => {}
+        }
+    }
+
+    fn set_status(&mut self, status: Status) {
+        match (&mut self.0, status) {
+            (State::Ours(ours), Status::Ok) => ours.record(control(Control::StatusCode, "ok")),
+            (State::Ours(ours), Status::Error { description }) => {
+                ours.door.core.open.with(ours.id, |open| {
+                    if open.failure.as_ref().is_none_or(Failure::is_bare) {
+                        open.failure = Some(Failure::of_status(&description));
+                    }
+                });
+            }
+            (State::Other(other), status) => other.span.set_status(status),
+            (State::Ours(_), Status::Unset) | (State::Nothing(_), _) => {}
+        }
+    }
+
+    fn update_name<N>(&mut self, name: N)
+    where
+        N: Into<Cow<'static, str>>,
+    {
+        match &mut self.0 {
+            State::Ours(ours) => {
+                let name = Raw::Text(name.into().into_owned().into());
+                ours.record(Said::Control(Control::Name, name));
+            }
+            State::Other(other) => other.span.update_name(name),
+            State::Nothing(_) => {}
+        }
+    }
+
+    fn add_link(&mut self, other: SpanContext, attributes: Vec<KeyValue>) {
+        match &mut self.0 {
+            State::Ours(ours) => ours.context.span().add_link(other, attributes),
+            State::Other(span) => span.span.add_link(other, attributes),
+            State::Nothing(_) => {}
+        }
+    }
+
+    fn end_with_timestamp(&mut self, timestamp: SystemTime) {
+        match &mut self.0 {
+            // Not `timestamp`: that is when it was left last, and it is open until now.
+            State::Ours(ours) => ours.end(),
+            State::Other(Other { door, id, above, span }) => {
+                if above.take().is_some() {
+                    door.scopes.leave(*id);
+                }
+                if call_out(|| span.end_with_timestamp(timestamp)).is_none() {
+                    door.core.counters().panicked();
+                }
+            }
+            State::Nothing(_) => {}
+        }
+    }
+}
+
+impl<S> Drop for State<S> {
+    fn drop(&mut self) {
+        match self {
+            Self::Ours(ours) => ours.end(),
+            Self::Other(Other { door, id, above: Some(_), .. }) => door.scopes.leave(*id),
+            Self::Other(_) | Self::Nothing(_) => {}
+        }
+    }
+}
+
+fn control(control: Control, text: &'static str) -> Said {
+    Said::Control(control, Raw::Text(text.into()))
+}
+
+fn span_kind_text(kind: &SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Client => "client",
+        SpanKind::Server => "server",
+        SpanKind::Producer => "producer",
+        SpanKind::Consumer => "consumer",
+        SpanKind::Internal => "internal",
+    }
+}
+
+/// A moment of the past on the monotonic clock.
+fn instant_of(at: SystemTime, now: Instant) -> Instant {
+    let ago = SystemTime::now().duration_since(at).unwrap_or_default();
+    now.checked_sub(ago).unwrap_or(now)
+}

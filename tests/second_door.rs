@@ -1,0 +1,15 @@
+//! The programs of the other tests, through a `tracing_opentelemetry` layer on the wrapped tracer.
+#![cfg(test)]
+
+#[path = "content.rs"]
+mod content;
+#[path = "events.rs"]
+mod events;
+#[path = "fields.rs"]
+mod fields;
+#[path = "kinds.rs"]
+mod kinds;
+#[path = "tree.rs"]
+mod tree;
+#[path = "turns.rs"]
+mod turns;
