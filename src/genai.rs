@@ -274,6 +274,32 @@ fn content_from_env() -> Content {
     })
 }
 
+#[cfg(feature = "tracing-opentelemetry")]
+impl GenAi {
+    /// A `tracing_opentelemetry` layer on the wrapped tracer, ready to install: for programs that want what it does with all
+    /// other spans too.
+    ///
+    /// ```
+    /// use opentelemetry::trace::TracerProvider;
+    /// use opentelemetry_sdk::trace::SdkTracerProvider;
+    /// use tracing_genai::GenAi;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let provider = SdkTracerProvider::default();
+    /// let layer = GenAi::from_env().opentelemetry_layer(provider.tracer("my-agent"));
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// ```
+    #[must_use]
+    pub fn opentelemetry_layer<S, T>(&self, tracer: T) -> tracing_opentelemetry::OpenTelemetryLayer<S, GenAiTracer<T>>
+    where
+        S: tracing_core::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+        T: Tracer + Send + Sync + 'static,
+        T::Span: Send + Sync + 'static,
+    {
+        tracing_opentelemetry::layer().with_tracer(self.tracer(tracer))
+    }
+}
+
 /// Reads what the layers of one [`GenAi`] have counted, and ends what they have open.
 #[derive(Debug, Clone)]
 pub struct Handle {

@@ -10,10 +10,11 @@ use std::time::Instant;
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{ContextGuard, KeyValue};
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Event, Level, Subscriber};
+use tracing_core::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::beside::{self, Beside};
 use crate::core::Core;
 use crate::event::Said;
 use crate::fields::Fields;
@@ -22,7 +23,7 @@ use crate::home::Ancestor;
 use crate::lifecycle::{self, Opening};
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::visit::visitor;
-use crate::{outside, panicking, span};
+use crate::{notice, outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
 ///
@@ -38,16 +39,38 @@ use crate::{outside, panicking, span};
 ///   declared, as `tracing::field::Empty`: `tracing` drops an undeclared one without a word.
 pub struct GenAiLayer {
     core: Arc<Core>,
+    beside: Beside,
 }
 
 impl GenAiLayer {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { core, beside: Beside::default() }
     }
 
     /// The context of a span that it exports.
     pub(crate) fn context(&self, id: &Id) -> Option<opentelemetry::Context> {
         self.core.open.with(id.into_u64(), |open| open.context.clone())
+    }
+
+    /// Tells who has two layers of what one would do.
+    fn hint(&self, id: &Id) {
+        let is_ours =
+            |dispatch: &Dispatch| dispatch.downcast_ref::<Self>().is_some_and(|layer| layer.key() == self.key());
+        self.beside.hint(id, is_ours);
+    }
+
+    /// Whether all that it would export is exported by a layer on a wrapped tracer already.
+    fn steps_aside(&self) -> bool {
+        let aside = self.beside.is_wrapped();
+        if aside {
+            static ASIDE: notice::Once = notice::Once::new();
+            ASIDE.say(|| {
+                "a tracing-opentelemetry layer on tracing_genai::tracer is on the same registry and exports the spans: \
+                 tracing_genai's own layer beside it does nothing"
+                    .to_owned()
+            });
+        }
+        aside
     }
 
     /// Whose contexts on this thread's stack are this layer's.
@@ -60,10 +83,18 @@ impl<S> Layer<S> for GenAiLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        self.beside.set_dispatch(dispatch);
+    }
+
     fn on_new_span(&self, attrs: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         let metadata = attrs.metadata();
         let kind = self.core.kind(metadata);
-        if (kind.is_none() && !self.core.options.other_spans) || outside::is_calling_out() {
+        if (kind.is_none() && !self.core.options.other_spans)
+            || outside::is_calling_out()
+            || beside::is_probes(metadata)
+            || self.steps_aside()
+        {
             return;
         }
         panicking::is_over();
@@ -155,15 +186,17 @@ where
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
-        let id = id.into_u64();
-        self.watch_for_panic(id);
+        let span_id = id.into_u64();
+        self.watch_for_panic(span_id);
         let left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let index = entered.iter().rposition(|(layer, span, _)| *layer == self.key() && *span == id)?;
+            let index = entered.iter().rposition(|(layer, span, _)| *layer == self.key() && *span == span_id)?;
             Some(entered.remove(index))
         });
         // Outside of the borrow: what was attached before becomes current again, and that may run someone else's code.
-        drop(left);
+        if left.is_ok_and(|left| left.is_some()) {
+            self.hint(id);
+        }
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {

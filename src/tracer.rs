@@ -13,6 +13,7 @@ use tracing::Dispatch;
 use tracing::dispatcher;
 use tracing::subscriber::NoSubscriber;
 
+use crate::beside;
 use crate::core::Core;
 use crate::event::Said as EventSaid;
 use crate::failure::Failure;
@@ -53,6 +54,7 @@ struct Door {
 
 impl<T> GenAiTracer<T> {
     pub(crate) fn new(tracer: &Arc<T>, core: Arc<Core>) -> Self {
+        beside::wrapped();
         Self { door: Arc::new(Door { core, scopes: Scopes::default() }), tracer: Arc::clone(tracer) }
     }
 }
@@ -77,7 +79,7 @@ where
     {
         let name = name.into();
         let builder = SpanBuilder::from_name(name.clone());
-        if self.door.core.named(&name).is_none() {
+        if self.door.core.named(&name).is_none() || beside::is_probe(&name) {
             return builder;
         }
         let mut attributes = Vec::with_capacity(ATTRIBUTES);
@@ -87,7 +89,7 @@ where
 
     fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Self::Span {
         let above = || State::Nothing(parent.span().span_context().clone());
-        if is_calling_out() {
+        if is_calling_out() || beside::is_probe(&builder.name) {
             return GenAiSpan(above());
         }
         let name = opened_as(&mut builder);
