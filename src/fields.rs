@@ -13,7 +13,7 @@ use crate::content::{Piece, Slot};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
-use crate::semconv::{CHARACTERS, TOOL_COUNT, is_in_name, is_sampler_key, is_standard};
+use crate::semconv::{CHARACTERS, TOOL_COUNT, is_error_text, is_in_name, is_sampler_key, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
@@ -241,9 +241,17 @@ impl Fields {
     /// Rewrites the texts that say what went wrong.
     pub(crate) fn rewrite_errors(&mut self, rewrite: impl Fn(&str) -> String) {
         self.failure.rewrite(&rewrite);
+        for attribute in self.attributes.iter_mut().filter(|attribute| is_error_text(attribute.key)) {
+            attribute.value = rewrite(&attribute.value.as_str()).into();
+        }
         if let Some(description) = self.rare.as_mut().and_then(|rare| rare.status_description.as_mut()) {
             *description = rewrite(description);
         }
+    }
+
+    /// Leaves out the attributes that say what went wrong.
+    pub(crate) fn drop_error_texts(&mut self) {
+        self.attributes.retain(|attribute| !is_error_text(attribute.key));
     }
 
     /// What people said, once.

@@ -12,6 +12,7 @@ use crate::event::Said;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::kind::Kind;
+use crate::semconv::is_error_text;
 use crate::span;
 
 /// A span that ends.
@@ -33,6 +34,9 @@ pub(crate) struct Finishing {
 /// are the user's code.
 pub(crate) fn end(core: &Core, mut finishing: Finishing) {
     let rules = core.rules();
+    if !core.options.error_text {
+        finishing.fields.drop_error_texts();
+    }
     if rules.redacts() {
         let redacted = |text: &str| rules.text("error", text);
         finishing.fields.rewrite_errors(redacted);
@@ -79,9 +83,10 @@ pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: boo
     } else if is_content || is_error {
         said.message = said.message.map(|message| rules.text("message", &message));
     }
-    said.attributes.retain(|attribute| options.error_text || attribute.key.as_str() != "error");
+    let is_error = |attribute: &KeyValue| attribute.key.as_str() == "error" || is_error_text(attribute.key.as_str());
+    said.attributes.retain(|attribute| options.error_text || !is_error(attribute));
     if rules.redacts() {
-        for attribute in said.attributes.iter_mut().filter(|attribute| attribute.key.as_str() == "error") {
+        for attribute in said.attributes.iter_mut().filter(|attribute| is_error(attribute)) {
             attribute.value = rules.text("error", &attribute.value.as_str()).into();
         }
     }

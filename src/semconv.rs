@@ -224,6 +224,11 @@ pub(crate) fn is_inherited(key: &str) -> bool {
     matches!(key, CONVERSATION_ID | SESSION_ID | USER_ID | AGENT_NAME | WORKFLOW_ID | WORKFLOW_PARTITION | TURN_NUMBER)
 }
 
+/// Attributes that tracing-opentelemetry makes of an error: texts of it, and of what caused it.
+pub(crate) fn is_error_text(key: &str) -> bool {
+    matches!(key, "exception.message" | "exception.stacktrace") || key.ends_with(".chain")
+}
+
 /// Whether the conventions own this name, so that a value of the wrong type can't be kept under it.
 pub(crate) fn is_standard(key: &str) -> bool {
     key.starts_with("gen_ai.") || key.starts_with("server.") || matches!(key, ERROR_TYPE | SESSION_ID | USER_ID)

@@ -112,7 +112,7 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
                 span.set_status(status);
             }
         }
-        span.end_with_timestamp(end);
+        outside::quietly(|| span.end_with_timestamp(end));
     });
     // Dropped in here too: the last reference may end a span that someone else made.
     call_out(counters, move || drop(context));

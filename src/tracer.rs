@@ -9,9 +9,6 @@ use std::time::{Instant, SystemTime};
 
 use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
-use tracing::Dispatch;
-use tracing::dispatcher;
-use tracing::subscriber::NoSubscriber;
 
 use crate::beside;
 use crate::core::Core;
@@ -24,13 +21,13 @@ use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
 use crate::mapping::Control;
 use crate::names;
-use crate::outside::{call_out, is_calling_out};
+use crate::outside::{call_out, is_calling_out, quietly};
 use crate::panicking;
 use crate::scopes::Scopes;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::span::Starts;
 use crate::turn::Speaking;
-use crate::value::Raw;
+use crate::value::{Raw, Refusal};
 
 /// A [`Tracer`] around your own that makes the voice and LLM spans of a program a GenAI-shaped OpenTelemetry hierarchy,
 /// for programs that already have a `tracing_opentelemetry` layer. [`tracer`](crate::tracer) and
@@ -126,7 +123,7 @@ where
     /// Starts a span that is not ours, as it is.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> Option<State<T::Span>> {
         let above = self.door.nearest(parent.span().span_context());
-        let span = quietly(|| self.tracer.build_with_context(builder, parent));
+        let span = call_out(|| quietly(|| self.tracer.build_with_context(builder, parent)));
         if span.is_none() {
             self.door.core.counters().panicked();
         }
@@ -139,7 +136,8 @@ where
     }
 }
 
-/// Starts our spans with the user's tracer.
+/// Starts our spans with the user's tracer. A sampler or a span processor that traces would wait for the lock that the layer
+/// above us holds meanwhile.
 pub(crate) struct Quiet<T>(pub(crate) Arc<T>);
 
 impl<T> Starts for Quiet<T>
@@ -148,21 +146,8 @@ where
     T::Span: Send + Sync + 'static,
 {
     fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
-        without_tracing(|| Starts::start(&*self.0, builder, parent))
+        quietly(|| Starts::start(&*self.0, builder, parent))
     }
-}
-
-/// A sampler or a span processor that traces would wait for the lock that the layer above us holds meanwhile.
-fn quietly<R>(call: impl FnOnce() -> R) -> Option<R> {
-    call_out(|| without_tracing(call))
-}
-
-fn without_tracing<R>(call: impl FnOnce() -> R) -> R {
-    // Where `tracing` already keeps it out, it can't be kept out once more.
-    if dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
-        return call();
-    }
-    dispatcher::with_default(&Dispatch::none(), call)
 }
 
 fn id_of(span: &SpanContext) -> u64 {
@@ -245,7 +230,7 @@ impl Door {
     fn read(&self, kind: Kind, attribute: KeyValue) -> Option<Said> {
         let read = names::read(Some(kind), attribute, self.core.takes_content());
         if read.is_none() {
-            self.core.counters().refused(crate::value::Refusal::OutOfRange);
+            self.core.counters().refused(Refusal::OutOfRange);
         }
         read
     }
@@ -458,7 +443,7 @@ impl<S: Span> Span for GenAiSpan<S> {
                 if above.take().is_some() {
                     door.scopes.leave(*id);
                 }
-                if call_out(|| span.end_with_timestamp(timestamp)).is_none() {
+                if call_out(|| quietly(|| span.end_with_timestamp(timestamp))).is_none() {
                     door.core.counters().panicked();
                 }
             }

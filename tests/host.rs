@@ -17,6 +17,7 @@ use opentelemetry_sdk::trace::{
     SpanProcessor,
 };
 use proptest::prelude::*;
+use support::console::{child, is_child};
 use support::{Backend, exported};
 use tracing::field::Empty;
 use tracing::{Subscriber, info, info_span};
@@ -211,6 +212,24 @@ fn a_processor_that_traces_is_not_traced() {
         a_turn();
     });
     assert_eq!(exporter.get_finished_spans().unwrap().len(), 4);
+}
+
+/// With a global subscriber nothing keeps a processor's own spans out: a registry that closes a span can't close another one.
+#[test]
+fn a_processor_that_traces_under_a_global_subscriber_keeps_nothing_open() {
+    const NAME: &str = "a_processor_that_traces_under_a_global_subscriber_keeps_nothing_open";
+    if is_child(NAME) {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .with_span_processor(Rude { on_start: a_turn, on_end: a_turn })
+            .build();
+        let layer = tracing_genai::layer(provider.tracer("test"));
+        tracing_subscriber::registry().with(layer).init();
+        a_turn();
+        return assert_eq!(exporter.get_finished_spans().unwrap().len(), 2);
+    }
+    assert!(child(NAME).status().unwrap().success());
 }
 
 #[test]
