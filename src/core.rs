@@ -145,10 +145,10 @@ impl Core {
 
     /// What a span of this name is.
     pub(crate) fn named(&self, name: &str) -> Option<Kind> {
-        match self.options.names.get(name) {
-            Some(chosen) => *chosen,
-            None => Kind::of(name),
+        if self.options.names.is_empty() {
+            return Kind::of(name);
         }
+        self.options.names.get(name).copied().unwrap_or_else(|| Kind::of(name))
     }
 
     /// Whether content is kept to be exported.

@@ -209,11 +209,11 @@ impl Fields {
             .map(|attribute| (attribute.key, &attribute.value))
     }
 
-    /// The sampler's attributes, for the span's start. From here on they stay as they are.
-    pub(crate) fn start(&mut self) -> Vec<KeyValue> {
+    /// The sampler's attributes, for the span's start, after those that it has anyway. From here on they stay as they are.
+    pub(crate) fn start(&mut self, mut at_start: Vec<KeyValue>) -> Vec<KeyValue> {
         self.started = true;
         // Room for what the close adds: the SDK keeps this very vector.
-        let mut at_start = Vec::with_capacity(self.attributes.len() + 8);
+        at_start.reserve(self.attributes.len() + 8);
         for attribute in self.attributes.iter_mut().filter(|attribute| is_sampler_key(attribute.key)) {
             attribute.sent = true;
             at_start.push(KeyValue::new(attribute.key, attribute.value.clone()));
@@ -269,9 +269,10 @@ impl Fields {
         self.rare.as_ref()?.span_kind.clone()
     }
 
-    /// `otel.status_code`
+    /// `otel.status_code`; who describes an error has one.
     pub(crate) fn status_code(&self) -> Option<StatusCode> {
-        self.rare.as_ref()?.status
+        let rare = self.rare.as_ref()?;
+        rare.status.or(rare.status_description.as_ref().map(|_| StatusCode::Error))
     }
 
     /// `otel.status_description`

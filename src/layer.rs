@@ -116,6 +116,7 @@ where
             root: attrs.is_root(),
             attached: None,
             links: Vec::new(),
+            attributes: Vec::new(),
         };
         let _ = lifecycle::open(&self.core, opening, now);
     }

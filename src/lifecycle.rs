@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::Link;
-use opentelemetry::{Context, Value};
+use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
 use crate::conversation::{Conversation, TurnKey};
@@ -47,11 +47,14 @@ pub(crate) struct Opening {
     /// The attached context, if its door knows better than the thread.
     pub(crate) attached: Option<Context>,
     pub(crate) links: Vec<Link>,
+    /// What it has from its start on, besides its fields.
+    pub(crate) attributes: Vec<KeyValue>,
 }
 
 /// Starts the exported span and keeps its record. Comes back with its id and its context, if it started.
 pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, Context)> {
-    let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links } = opening;
+    let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links, attributes } =
+        opening;
     let inherits = |key: &str| core.options.inherits(key);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
     let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
@@ -85,6 +88,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
         dialects: core.options.dialects,
         parent: &parent,
         links,
+        attributes,
         start: anchor.wall(started),
     };
     let context = span::start(&*core.tracer, core.counters(), start, &mut fields)?;

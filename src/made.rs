@@ -58,6 +58,7 @@ pub(crate) fn start_made(core: &Core, conversation: Option<&Conversation>, made:
             dialects: core.options.dialects,
             parent: &parent,
             links: links.into_iter().map(Link::with_context).collect(),
+            attributes: Vec::new(),
             start: anchor.wall_at(made.started),
         };
         span::start(&*core.tracer, core.counters(), start, &mut made_fields(core, made))

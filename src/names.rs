@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::{Array, KeyValue, Value};
 use parking_lot::Mutex;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use crate::event::Said as EventSaid;
 use crate::fields::Said;
@@ -54,28 +54,36 @@ pub(crate) fn interned(name: &str) -> Option<&'static str> {
     Some(name)
 }
 
-type Meanings = FxHashMap<(usize, Option<Kind>), (&'static str, Meaning)>;
+/// What was found last for a name that lies in this place.
+#[derive(Clone, Copy)]
+struct Found {
+    kind: Option<Kind>,
+    name: &'static str,
+    meaning: Meaning,
+}
+
+/// As many places as keep the names of most programs apart; a power of two.
+const PLACES: usize = 512;
+
+thread_local! {
+    static FOUND: RefCell<Vec<Option<Found>>> = RefCell::new(vec![None; PLACES]);
+}
 
 fn meaning(kind: Option<Kind>, name: &str) -> Option<(&'static str, Meaning)> {
-    thread_local! {
-        static MEANINGS: RefCell<Meanings> = RefCell::default();
-    }
-    let place = (name.as_ptr() as usize, kind);
-    let known = MEANINGS.try_with(|meanings| meanings.borrow().get(&place).copied()).ok().flatten();
-    // Another name may lie where an earlier one did.
-    if let Some(known) = known.filter(|(known, _)| *known == name) {
-        return Some(known);
+    let place = (name.as_ptr() as usize).wrapping_mul(0x9E37_79B9) / PLACES % PLACES;
+    let known = FOUND.try_with(|found| *found.borrow().get(place)?).ok().flatten();
+    // Another name may lie there by now.
+    if let Some(known) = known.filter(|known| known.kind == kind && known.name == name) {
+        return Some((known.name, known.meaning));
     }
     let name = interned(name)?;
-    let found = (name, mapping::meaning(kind, name));
-    let _ = MEANINGS.try_with(|meanings| {
-        let mut meanings = meanings.borrow_mut();
-        if meanings.len() >= MAX_NAMES {
-            meanings.clear();
+    let meaning = mapping::meaning(kind, name);
+    let _ = FOUND.try_with(|found| {
+        if let Some(found) = found.borrow_mut().get_mut(place) {
+            *found = Some(Found { kind, name, meaning });
         }
-        meanings.insert(place, found);
     });
-    Some(found)
+    Some((name, meaning))
 }
 
 /// A value as `tracing` would have handed it over; a list as the JSON that it would have been.

@@ -26,6 +26,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) dialects: Dialects,
     pub(crate) parent: &'a Context,
     pub(crate) links: Vec<Link>,
+    /// What it has from its start on, besides its fields.
+    pub(crate) attributes: Vec<KeyValue>,
     pub(crate) start: SystemTime,
 }
 
@@ -52,12 +54,12 @@ pub(crate) fn start(
     opening: Opening<'_>,
     fields: &mut Fields,
 ) -> Option<Context> {
-    let Opening { kind, span_name, dialects, parent, links, start } = opening;
+    let Opening { kind, span_name, dialects, parent, links, attributes, start } = opening;
     name_operation(kind, span_name, dialects, fields);
     let span_kind = fields.span_kind().unwrap_or_else(|| kind.map_or(SpanKind::Internal, mapping::span_kind));
     let mut builder =
         SpanBuilder::from_name(name(kind, span_name, dialects, fields)).with_kind(span_kind).with_start_time(start);
-    builder.attributes = Some(fields.start());
+    builder.attributes = Some(fields.start(attributes));
     builder.links = (!links.is_empty()).then_some(links);
     let context = call_out(counters, || tracer.start(builder, parent))?;
     counters.opened();
@@ -67,7 +69,7 @@ pub(crate) fn start(
 /// Brings the fields of a span that was started with equal ones to where they were after its start.
 pub(crate) fn resume(fields: &mut Fields, kind: Kind, span_name: &'static str, dialects: Dialects) {
     name_operation(Some(kind), span_name, dialects, fields);
-    drop(fields.start());
+    drop(fields.start(Vec::new()));
 }
 
 fn name_operation(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields: &mut Fields) {

@@ -105,6 +105,11 @@ impl Counters {
         self.evicted.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether none of our spans is open.
+    pub(crate) fn none_is_open(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) == self.opened.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // `closed` first: a span that closes in between is then open in neither reading.

@@ -74,27 +74,27 @@ where
     where
         N: Into<Cow<'static, str>>,
     {
-        let name = name.into();
-        let builder = SpanBuilder::from_name(name.clone());
-        if self.door.core.named(&name).is_none() || beside::is_probe(&name) {
-            return builder;
+        let mut builder = SpanBuilder::from_name(name);
+        if self.door.core.named(&builder.name).is_some() && !beside::is_probe(&builder.name) {
+            let mut attributes = Vec::with_capacity(ATTRIBUTES);
+            attributes.push(KeyValue::new(OPENED_AS, builder.name.clone()));
+            builder.attributes = Some(attributes);
         }
-        let mut attributes = Vec::with_capacity(ATTRIBUTES);
-        attributes.push(KeyValue::new(OPENED_AS, name));
-        builder.with_attributes(attributes)
+        builder
     }
 
     fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Self::Span {
-        let above = || State::Nothing(parent.span().span_context().clone());
         if is_calling_out() || beside::is_probe(&builder.name) {
-            return GenAiSpan(above());
+            return nothing(parent);
         }
         let name = opened_as(&mut builder);
-        let span = match self.door.kind(name.unwrap_or(&builder.name), &builder) {
-            Some(kind) => self.door.open(kind, name, builder, parent),
+        match self.door.kind(name.unwrap_or(&builder.name), &builder) {
+            Some(kind) => match self.door.open(kind, name, builder, parent) {
+                Some(ours) => GenAiSpan(State::Ours(ours)),
+                None => nothing(parent),
+            },
             None => self.pass(builder, parent),
-        };
-        GenAiSpan(span.unwrap_or_else(above))
+        }
     }
 }
 
@@ -121,19 +121,26 @@ where
     T::Span: Send + Sync + 'static,
 {
     /// Starts a span that is not ours, as it is.
-    fn pass(&self, builder: SpanBuilder, parent: &Context) -> Option<State<T::Span>> {
+    fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
         let above = self.door.nearest(parent.span().span_context());
-        let span = call_out(|| quietly(|| self.tracer.build_with_context(builder, parent)));
-        if span.is_none() {
+        // Not as the closures' result: a span is large, and would be moved through each of them.
+        let mut span = None;
+        call_out(|| quietly(|| span = Some(self.tracer.build_with_context(builder, parent))));
+        let Some(span) = span else {
             self.door.core.counters().panicked();
-        }
-        let span = span?;
+            return nothing(parent);
+        };
         let id = id_of(span.span_context());
         if let Some(ours) = above {
             self.door.scopes.enter(id, ours);
         }
-        Some(State::Other(Other { door: Arc::clone(&self.door), id, above, span }))
+        GenAiSpan(State::Other(Other { door: Arc::clone(&self.door), id, above, span }))
     }
+}
+
+/// A span that could not be started.
+fn nothing<S>(parent: &Context) -> GenAiSpan<S> {
+    GenAiSpan(State::Nothing(parent.span().span_context().clone()))
 }
 
 /// Starts our spans with the user's tracer. A sampler or a span processor that traces would wait for the lock that the layer
@@ -166,7 +173,7 @@ impl Door {
 
     /// The nearest of our spans, if the parent is one, or is known to be below one.
     fn nearest(&self, parent: &SpanContext) -> Option<u64> {
-        if !parent.is_valid() || parent.is_remote() {
+        if self.core.counters().none_is_open() || !parent.is_valid() || parent.is_remote() {
             return None;
         }
         let id = id_of(parent);
@@ -183,23 +190,29 @@ impl Door {
         Some(if ours == id_of(above) { ancestor } else { ancestor.behind(parent.clone()) })
     }
 
-    fn open<S>(
+    fn open(
         self: &Arc<Self>,
         kind: Kind,
         opened_as: Option<&'static str>,
         builder: SpanBuilder,
         parent: &Context,
-    ) -> Option<State<S>> {
+    ) -> Option<Ours> {
         panicking::is_over();
         let now = Instant::now();
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
         let attributes = attributes.unwrap_or_default();
         let mut fields = Fields::with_capacity(attributes.len());
-        let said = attributes.into_iter().filter_map(|attribute| self.read(kind, attribute));
-        let said = said.chain(span_kind.map(|kind| control(Control::SpanKind, span_kind_text(&kind))));
-        for said in said {
-            self.core.count(fields.apply(said));
+        let mut theirs = Vec::with_capacity(attributes.len());
+        for attribute in attributes {
+            if is_theirs(&attribute) {
+                theirs.push(attribute);
+            } else if let Some(said) = self.read(kind, attribute) {
+                self.core.count(fields.apply(said));
+            }
+        }
+        if let Some(span_kind) = span_kind {
+            self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
         let span_name = opened_as.or_else(|| names::interned(&name)).unwrap_or_default();
         if opened_as.is_some_and(|opened_as| opened_as != name) {
@@ -216,6 +229,7 @@ impl Door {
             root: false,
             attached: Some(parent.clone()),
             links: links.unwrap_or_default(),
+            attributes: theirs,
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
         let span_context = context.span().span_context().clone();
@@ -224,7 +238,7 @@ impl Door {
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             self.event(id, Some((id, kind)), name, instant_of(timestamp, now), attributes);
         }
-        Some(State::Ours(ours))
+        Some(ours)
     }
 
     fn read(&self, kind: Kind, attribute: KeyValue) -> Option<Said> {
@@ -376,6 +390,7 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match &mut self.0 {
+            State::Ours(ours) if is_theirs(&attribute) => ours.context.span().set_attribute(attribute),
             State::Ours(ours) => {
                 if let Some(said) = ours.door.read(ours.kind, attribute) {
                     ours.record(said);
@@ -389,9 +404,10 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn set_attributes(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         match &mut self.0 {
             State::Ours(ours) => {
-                let said: Vec<Said> =
-                    attributes.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute)).collect();
-                lifecycle::record(&ours.door.core, ours.id, said);
+                let (theirs, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_theirs);
+                ours.context.span().set_attributes(theirs);
+                let said = given.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute));
+                lifecycle::record(&ours.door.core, ours.id, said.collect());
             }
             State::Other(other) => other.span.set_attributes(attributes),
             State::Nothing(_) => {}
@@ -403,7 +419,7 @@ impl<S: Span> Span for GenAiSpan<S> {
             (State::Ours(ours), Status::Ok) => ours.record(control(Control::StatusCode, "ok")),
             (State::Ours(ours), Status::Error { description }) => {
                 ours.door.core.open.with(ours.id, |open| {
-                    if open.failure.as_ref().is_none_or(Failure::is_bare) {
+                    if open.failure.as_ref().is_none_or(Failure::is_vague) {
                         open.failure = Some(Failure::of_status(&description));
                     }
                 });
@@ -443,7 +459,7 @@ impl<S: Span> Span for GenAiSpan<S> {
                 if above.take().is_some() {
                     door.scopes.leave(*id);
                 }
-                if call_out(|| quietly(|| span.end_with_timestamp(timestamp))).is_none() {
+                if call_out(|| span.end_with_timestamp(timestamp)).is_none() {
                     door.core.counters().panicked();
                 }
             }
@@ -460,6 +476,22 @@ impl<S> Drop for State<S> {
             Self::Other(_) | Self::Nothing(_) => {}
         }
     }
+}
+
+/// What the layer above says itself about a span, once: it goes on as it is.
+fn is_theirs(attribute: &KeyValue) -> bool {
+    matches!(
+        attribute.key.as_str(),
+        "target"
+            | "level"
+            | "code.file.path"
+            | "code.module.name"
+            | "code.line.number"
+            | "thread.id"
+            | "thread.name"
+            | "busy_ns"
+            | "idle_ns"
+    )
 }
 
 fn control(control: Control, text: &'static str) -> Said {

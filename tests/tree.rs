@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use expect_test::expect;
-use opentelemetry::trace::{SpanKind, TraceContextExt, Tracer};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, Value};
 use support::{Backend, duration, exported, exported_with};
 use tracing::field::Empty;
@@ -416,6 +416,16 @@ fn a_span_that_follows_from_another_is_linked_to_it() {
     let links = &exported.span("second").links.links;
     assert_eq!(links.len(), 1);
     assert_eq!(links[0].span_context.span_id(), exported.span("turn").span_context.span_id());
+}
+
+#[test]
+fn a_status_description_alone_is_an_error() {
+    let exported = exported(|| {
+        drop(info_span!("llm", otel.status_description = "timeout"));
+        drop(info_span!("tts", otel.status_code = "ok", otel.status_description = "no matter"));
+    });
+    assert_eq!(exported.to_string(), "chat [error _OTHER]\ntext_to_speech [ok]\n");
+    assert_eq!(exported.span("chat").status, Status::error("timeout"));
 }
 
 #[test]

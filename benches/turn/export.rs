@@ -15,7 +15,7 @@ use crate::subjects::{SUBJECTS, Subject};
 
 /// Prints what the subjects export differently: then their ratios compare different work.
 pub(crate) fn compare_exports() {
-    let exported: BTreeMap<_, _> = ["hand", "sdk", "genai"]
+    let exported: BTreeMap<_, _> = ["hand", "sdk", "genai", "wrapped"]
         .into_iter()
         .filter_map(|name| Some((name, exported_keys(SUBJECTS.iter().find(|subject| subject.name == name)?))))
         .collect();

@@ -44,7 +44,8 @@ fn main() -> Result<(), String> {
     compare_exports();
 
     let measured = fastest(SUBJECTS, rounds, turns);
-    let [hand, registry, sdk, genai] = ["hand", "registry", "sdk", "genai"].map(|name| nanos(&measured, name));
+    let [hand, registry, sdk, genai, wrapped] =
+        ["hand", "registry", "sdk", "genai", "wrapped"].map(|name| nanos(&measured, name));
     let floor = registry + sdk;
     println!("one turn of four spans, the fastest of {rounds} rounds of {turns} turns\n");
     println!("  {:<44} {:>10} {:>9} {:>9}", "", "ns a turn*", "by hand", "floor");
@@ -53,13 +54,17 @@ fn main() -> Result<(), String> {
         println!("  {what:<44} {nanos:>10.0} {:>9.3} {:>9.3}", nanos / hand, nanos / floor);
     }
     println!("\n  tracing-genai: {:.3} of by hand, {:.3} of the floor", genai / hand, genai / floor);
+    println!("  the wrapped tracer: {:.3} of by hand", wrapped / hand);
 
     let measured = fastest(OTHER, rounds, turns * 20);
-    let [registry, genai] = ["other-registry", "other-genai"].map(|name| nanos(&measured, name));
+    let [registry, genai, theirs, wrapped] =
+        ["other-registry", "other-genai", "other-theirs", "other-wrapped"].map(|name| nanos(&measured, name));
     println!("\na span that is not ours, two fields, entered once\n");
     println!("  {:<44} {registry:>10.1} ns*", "the registry alone");
     println!("  {:<44} {genai:>10.1} ns*", "with tracing-genai");
     println!("  {:<44} {:>10.1} ns* {:>8.3}", "more", genai - registry, genai / registry);
+    println!("  {:<44} {theirs:>10.1} ns*", "tracing-opentelemetry");
+    println!("  {:<44} {wrapped:>10.1} ns* {:>8.3}", "the same on the wrapped tracer", wrapped / theirs);
     println!("\n* means nothing by itself: compare within one run, machines are shared");
     Ok(())
 }

@@ -31,6 +31,11 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject { name: "hand-bare", what: "the same, all that is optional off", run: by_hand_bare },
     Subject { name: "sdk", what: "the OpenTelemetry SDK by hand, no tracing", run: sdk_by_hand },
     Subject { name: "genai", what: "tracing-genai", run: |provider, turns| under(genai(provider), &SHORT, turns) },
+    Subject {
+        name: "wrapped",
+        what: "tracing-opentelemetry on the wrapped tracer",
+        run: |provider, turns| under(wrapped(provider), &SHORT, turns),
+    },
 ];
 
 pub(crate) const OTHER: &[Subject] = &[
@@ -39,6 +44,16 @@ pub(crate) const OTHER: &[Subject] = &[
         name: "other-genai",
         what: "with tracing-genai",
         run: |provider, turns| under(genai(provider), &NOT_OURS, turns),
+    },
+    Subject {
+        name: "other-theirs",
+        what: "tracing-opentelemetry",
+        run: |provider, turns| under(theirs(provider), &NOT_OURS, turns),
+    },
+    Subject {
+        name: "other-wrapped",
+        what: "the same on the wrapped tracer",
+        run: |provider, turns| under(wrapped(provider), &NOT_OURS, turns),
     },
 ];
 
@@ -51,9 +66,16 @@ fn genai(provider: &SdkTracerProvider) -> impl Into<Dispatch> {
     registry().with(GenAi::new().layer(provider.tracer("turn")))
 }
 
+fn wrapped(provider: &SdkTracerProvider) -> impl Into<Dispatch> {
+    registry().with(GenAi::new().opentelemetry_layer(provider.tracer("turn")))
+}
+
+fn theirs(provider: &SdkTracerProvider) -> impl Into<Dispatch> {
+    registry().with(tracing_opentelemetry::layer().with_tracer(provider.tracer("turn")))
+}
+
 fn by_hand(provider: &SdkTracerProvider, turns: u32) -> Duration {
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("turn"));
-    under(registry().with(layer), &BY_HAND, turns)
+    under(theirs(provider), &BY_HAND, turns)
 }
 
 fn by_hand_bare(provider: &SdkTracerProvider, turns: u32) -> Duration {
