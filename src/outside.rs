@@ -21,7 +21,7 @@ pub(crate) fn call_out<R>(call: impl FnOnce() -> R) -> Option<R> {
 /// another one: that one, and what it hangs on, would stay open for ever.
 pub(crate) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     // Where `tracing` is kept out already, it can't be kept out once more.
-    if dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
+    if dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
         return call();
     }
     dispatcher::with_default(&Dispatch::none(), call)

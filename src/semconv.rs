@@ -226,7 +226,7 @@ pub(crate) fn is_inherited(key: &str) -> bool {
 
 /// Attributes that tracing-opentelemetry makes of an error: texts of it, and of what caused it.
 pub(crate) fn is_error_text(key: &str) -> bool {
-    matches!(key, "exception.message" | "exception.stacktrace") || key.ends_with(".chain")
+    matches!(key, "exception.message" | "exception.stacktrace") || key.strip_suffix(".chain").is_some()
 }
 
 /// Whether the conventions own this name, so that a value of the wrong type can't be kept under it.

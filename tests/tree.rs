@@ -422,7 +422,7 @@ fn a_span_that_follows_from_another_is_linked_to_it() {
 fn a_status_description_alone_is_an_error() {
     let exported = exported(|| {
         drop(info_span!("llm", otel.status_description = "timeout"));
-        drop(info_span!("tts", otel.status_code = "ok", otel.status_description = "no matter"));
+        drop(info_span!("tts", otel.status_description = "no matter", otel.status_code = "ok"));
     });
     assert_eq!(exported.to_string(), "chat [error _OTHER]\ntext_to_speech [ok]\n");
     assert_eq!(exported.span("chat").status, Status::error("timeout"));
