@@ -401,7 +401,7 @@ fn the_users_own_name_kind_and_status_win() {
     "#]]
     .assert_eq(&exported.to_string());
     assert_eq!(exported.span("local model").span_kind, SpanKind::Internal);
-    assert_eq!(exported.span("late name").status, opentelemetry::trace::Status::error("no line"));
+    assert_eq!(exported.span("late name").status, Status::error("no line"));
     assert_eq!(exported.stats.refused.too_late, 1, "the kind can't change any more");
 }
 
