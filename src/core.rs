@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use opentelemetry::Value;
+use opentelemetry::metrics::Meter;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tracing_core::callsite::Identifier;
@@ -19,8 +20,10 @@ use crate::dialect::Dialects;
 use crate::fields::{Fields, Plan};
 use crate::kind::Kind;
 use crate::live::Live;
+use crate::metrics::{Choice, Metrics};
 use crate::open::OpenSpans;
 use crate::outside::call_out;
+use crate::prices::Prices;
 use crate::semconv::is_inherited;
 use crate::span::Starts;
 use crate::stats::{Counters, Stats};
@@ -53,6 +56,16 @@ pub(crate) struct Options {
     pub(crate) attributes: Vec<(&'static str, Value)>,
     /// Attributes that spans take over from those above them, besides the ids.
     pub(crate) inherited: Vec<String>,
+    /// What is measured, and where.
+    pub(crate) meter: Option<Meter>,
+    /// The newest names for the metrics of model calls.
+    pub(crate) latest_metrics: bool,
+    /// Attributes that all metrics have besides.
+    pub(crate) metric_attributes: Vec<String>,
+    /// Values of one attribute that metrics tell apart.
+    pub(crate) max_metric_names: usize,
+    /// What calls cost.
+    pub(crate) prices: Option<Arc<Prices>>,
     /// Baggage entries that become attributes.
     pub(crate) baggage: Vec<&'static str>,
     /// How many conversations may be found by their id.
@@ -94,6 +107,7 @@ pub(crate) struct Core {
     pub(crate) tracer: Box<dyn Starts>,
     pub(crate) open: OpenSpans,
     pub(crate) live: Live,
+    pub(crate) metrics: Option<Metrics>,
     /// How often a span was told something that those below it inherit, after it had opened.
     pub(crate) told_late: AtomicU64,
     plans: RwLock<FxHashMap<Identifier, Arc<Plan>>>,
@@ -115,6 +129,7 @@ impl Core {
     pub(crate) fn new(options: Options, shared: &Arc<Shared>, tracer: Box<dyn Starts>) -> Arc<Self> {
         let core = Arc::new(Self {
             live: Live::new(options.max_conversations),
+            metrics: options.metrics(),
             options,
             shared: Arc::clone(shared),
             tracer,
@@ -207,6 +222,16 @@ impl Redacts for Core {
 }
 
 impl Options {
+    fn metrics(&self) -> Option<Metrics> {
+        let choice = |meter: &Meter| Choice {
+            meter: meter.clone(),
+            latest: self.latest_metrics,
+            more: self.metric_attributes.clone(),
+            max_names: self.max_metric_names,
+        };
+        self.meter.as_ref().map(|meter| Metrics::new(choice(meter)))
+    }
+
     /// Whether the spans below take over an attribute of this name.
     pub(crate) fn inherits(&self, key: &str) -> bool {
         is_inherited(key) || self.inherited.iter().any(|inherited| inherited == key)
@@ -234,6 +259,11 @@ impl Default for Options {
             max_content_len: 32 * 1_024,
             binary_content: false,
             dialects: Dialects::default(),
+            meter: None,
+            latest_metrics: false,
+            metric_attributes: Vec::new(),
+            max_metric_names: 200,
+            prices: None,
             attributes: Vec::new(),
             inherited: Vec::new(),
             baggage: Vec::new(),

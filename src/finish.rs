@@ -12,8 +12,11 @@ use crate::event::Said;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::kind::Kind;
+use crate::mapping;
+use crate::metrics::Measured;
 use crate::semconv::is_error_text;
 use crate::span;
+use crate::totals::Totals;
 
 /// A span that ends.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub(crate) struct Finishing {
     pub(crate) started: SystemTime,
     pub(crate) first_chunk: Option<SystemTime>,
     pub(crate) end: SystemTime,
+    /// It is an attempt at a call, which counts instead.
+    pub(crate) is_attempt: bool,
+    /// What its attempts used.
+    pub(crate) attempts: Totals,
 }
 
 /// Adds what was said, as far as it may leave, and what the dialects say, and ends it. Nothing may be locked: redactors
@@ -44,13 +51,17 @@ pub(crate) fn end(core: &Core, mut finishing: Finishing) {
             failure.rewrite(redacted);
         }
     }
+    if let Some((key, value)) = finishing.kind.and_then(mapping::default_attribute) {
+        finishing.fields.assume(key, Value::from(value));
+    }
+    measure(core, &finishing);
     let said = write_content(rules, &mut finishing.fields, !core.options.dialects.is_empty());
     if let Some(kind) = finishing.kind.filter(|_| !core.options.dialects.is_empty()) {
         let finished = Finished {
             kind,
             fields: &finishing.fields,
             said: &said,
-            duration: finishing.end.duration_since(finishing.started).unwrap_or_default().as_secs_f64(),
+            duration: finishing.duration(),
             first_chunk: finishing.first_chunk.map(rfc3339),
         };
         for (key, value) in dialect::attributes(core.options.dialects, &finished) {
@@ -69,6 +80,25 @@ pub(crate) fn end(core: &Core, mut finishing: Finishing) {
         end,
     };
     span::end(core.counters(), ending);
+}
+
+fn measure(core: &Core, finishing: &Finishing) {
+    let (Some(metrics), Some(kind)) = (&core.metrics, finishing.kind.filter(|_| !finishing.is_attempt)) else { return };
+    let measured = Measured {
+        kind,
+        fields: &finishing.fields,
+        error_type: span::error_type(&finishing.fields, finishing.failure.as_ref()),
+        duration: finishing.duration(),
+        used: finishing.attempts,
+    };
+    metrics.record(&measured, core.counters());
+}
+
+impl Finishing {
+    /// Seconds.
+    fn duration(&self) -> f64 {
+        self.end.duration_since(self.started).unwrap_or_default().as_secs_f64()
+    }
 }
 
 /// What of an event may leave: its content if that is asked for, its message if that is not content, what it says about an

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::Value;
+use opentelemetry::metrics::Meter;
 use opentelemetry::trace::Tracer;
 use tracing_subscriber::filter::Targets;
 
@@ -17,6 +18,7 @@ use crate::layer::GenAiLayer;
 use crate::lifecycle;
 use crate::mapping;
 use crate::notice;
+use crate::prices::Prices;
 use crate::stats::Stats;
 use crate::tracer::{GenAiTracer, Quiet};
 
@@ -53,11 +55,11 @@ impl GenAi {
     }
 
     /// The defaults, changed by what the environment says: `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is
-    /// [`Content`]. `OTEL_CONSOLE_EXPORT` is read by [`Telemetry::from_env`](crate::Telemetry::from_env) and
+    /// [`Content`], `OTEL_SEMCONV_STABILITY_OPT_IN` says which names metrics have. `OTEL_CONSOLE_EXPORT` is read by [`Telemetry::from_env`](crate::Telemetry::from_env) and
     /// [`console_from_env`](crate::console_from_env).
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new().with_content(content_from_env())
+        Self::new().with_content(content_from_env()).with_latest_metric_names(latest_from_env())
     }
 
     /// Exports what people said, or not: transcripts, prompts, answers, tool arguments and results, state. The README lists
@@ -120,6 +122,59 @@ impl GenAi {
     #[must_use]
     pub fn with_dialect(mut self, dialect: Dialect) -> Self {
         self.options.dialects = self.options.dialects.with(dialect);
+        self
+    }
+
+    /// Measures, with the instruments that the README lists: durations, tokens, times to first token and byte, latency and its
+    /// parts, audio, characters, cost, turns, interruptions, active conversations. Recorded when a span closes, whether it is
+    /// sampled or not. Default: nothing is measured.
+    #[must_use]
+    pub fn with_meter(mut self, meter: Meter) -> Self {
+        self.options.meter = Some(meter);
+        self
+    }
+
+    /// Uses the conventions' newest names for the metrics of model calls, `gen_ai.client.inference.*`, which few dashboards
+    /// know yet. [`GenAi::from_env`] turns it on where `OTEL_SEMCONV_STABILITY_OPT_IN` holds
+    /// `gen_ai_latest_experimental`. Default: `false`.
+    #[must_use]
+    pub fn with_latest_metric_names(mut self, latest: bool) -> Self {
+        self.options.latest_metrics = latest;
+        self
+    }
+
+    /// Puts these fields on all metrics too, where spans have them; they are inherited like those of
+    /// [`GenAi::with_inherited`], so that cost can be told by feature or by campaign. Each of their values makes series of its
+    /// own: no ids. Default: none.
+    #[must_use]
+    pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
+        let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
+        let mut this = self.with_inherited(fields.iter().cloned());
+        this.options.metric_attributes.extend(fields);
+        this
+    }
+
+    /// How many values of one attribute metrics tell apart: models, tools, agents. Those that come later are `_OTHER`, and
+    /// counted in [`Stats::names_over_limit`]. Default: 200.
+    #[must_use]
+    pub fn with_max_metric_names(mut self, names: usize) -> Self {
+        self.options.max_metric_names = names;
+        self
+    }
+
+    /// Gives calls their cost, `voice.cost` in US dollars, where the program does not record one; turns and conversations
+    /// have the sum as `voice.usage.cost`. A model without a price has none, and is counted in
+    /// [`Stats::calls_without_price`]. Default: no prices.
+    ///
+    /// ```
+    /// use tracing_genai::{GenAi, Price, Prices};
+    ///
+    /// let prices = Prices::new().with(Price::of("openai", "gpt-4o*").with_input(2.5).with_output(10.0));
+    /// let genai = GenAi::new().with_prices(prices);
+    /// ```
+    #[must_use]
+    pub fn with_prices(mut self, prices: Prices) -> Self {
+        self.options.prices = Some(Arc::new(prices));
         self
     }
 
@@ -261,6 +316,11 @@ impl GenAi {
 }
 
 const CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+
+fn latest_from_env() -> bool {
+    let opt_in = env::var_os("OTEL_SEMCONV_STABILITY_OPT_IN").unwrap_or_default();
+    opt_in.to_string_lossy().split(',').any(|name| name.trim() == "gen_ai_latest_experimental")
+}
 
 fn content_from_env() -> Content {
     static UNKNOWN: notice::Once = notice::Once::new();

@@ -23,7 +23,11 @@ use crate::kind::Kind;
 use crate::made::{finish_made, hang_up, write_end};
 use crate::ongoing::Hook;
 use crate::open::{Below, OpenSpan};
-use crate::semconv::{ATTEMPT, CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, STEP_SEQUENCE, TURN_NUMBER};
+use crate::prices::Used;
+use crate::semconv::{
+    ATTEMPT, CONVERSATION_ID, COST, END_REASON, INCOMPLETE, INTERRUPTED, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
+    STEP_SEQUENCE, TURN_NUMBER,
+};
 use crate::totals::Totals;
 use crate::turn::EndReason;
 use crate::{mapping, span};
@@ -117,6 +121,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
     });
     let finish = join(id, &mut open);
     core.open.insert(id, open);
+    count_conversation(core, kind, 1);
     finish_made(core, finish, now, false);
     Some((id, context))
 }
@@ -162,9 +167,11 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     if let (Some(key), Some(first)) = (open.kind.and_then(mapping::time_to_first_chunk), open.first_chunk) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
+    price(core, &mut open);
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
     let first_chunk = open.kind.and_then(|kind| recorded_first_chunk(&open, kind));
-    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, .. } = *open;
+    let is_attempt = open.attempt_of.is_some();
+    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, below, .. } = *open;
     let finishing = Finishing {
         kind,
         span_name,
@@ -174,9 +181,29 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         started: anchor.wall(started),
         first_chunk: first_chunk.map(|at| anchor.wall(at)),
         end: anchor.wall(end),
+        is_attempt,
+        attempts: below.attempts,
     };
     finish::end(core, finishing);
+    count_conversation(core, kind, -1);
     finish_made(core, conversation.zip(finish), now, incomplete);
+}
+
+/// What a call cost, if nobody said: by the prices that the user gave.
+fn price(core: &Core, open: &mut OpenSpan) {
+    let Some(prices) = core.options.prices.as_ref().filter(|_| open.kind.is_some_and(mapping::is_call)) else { return };
+    let used = Used::of(&open.fields);
+    if used == Used::default() || open.fields.get(COST).is_some() {
+        return;
+    }
+    let models = [RESPONSE_MODEL, REQUEST_MODEL].into_iter().filter_map(|key| open.fields.text(key));
+    let provider = open.fields.text(PROVIDER_NAME);
+    let Some(price) = models.filter_map(|model| prices.price_of(provider, model)).next() else {
+        return core.counters().without_price();
+    };
+    if let Some(cost) = price.cost(&used) {
+        open.fields.assume(COST, Value::F64(cost));
+    }
 }
 
 /// Ends everything that is open, children first, until the deadline.
@@ -290,6 +317,12 @@ fn in_workflow<R>(core: &Core, from: Option<u64>, tell: impl Fn(&mut Below) -> R
         above = parent;
     }
     None
+}
+
+fn count_conversation(core: &Core, kind: Option<Kind>, change: i64) {
+    if let (Some(metrics), Some(Kind::Conversation)) = (&core.metrics, kind) {
+        metrics.conversation(change);
+    }
 }
 
 /// Makes the span known to its conversation. Comes back with a made turn that can be exported now.

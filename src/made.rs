@@ -18,6 +18,7 @@ use crate::semconv::{
     LATENCY_SYNTHESIS, LATENCY_TOOL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, USER_TO_AGENT_LATENCY,
 };
 use crate::span;
+use crate::totals::Totals;
 use crate::turn::{EndReason, Latency, Part, Speaking};
 
 /// Somebody starts or stops to speak.
@@ -96,6 +97,8 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         started: anchor.wall_at(made.started),
         first_chunk: None,
         end: anchor.wall_at(ended.at),
+        is_attempt: false,
+        attempts: Totals::default(),
     };
     finish::end(core, finishing);
 }

@@ -121,7 +121,12 @@ attributes! {
     Plain LATENCY_AGGREGATION = "voice.latency.aggregation";
     Plain LATENCY_SYNTHESIS = "voice.latency.synthesis";
     Plain LATENCY_PLAYOUT = "voice.latency.playout";
+    Plain TOTAL_COST = "voice.usage.cost";
     Plain TOOL_COUNT = "voice.tool.count";
+    /// Attributes of metrics only.
+    Plain LATENCY_PART = "voice.latency.part";
+    Plain TOKEN_TYPE = "gen_ai.token.type";
+    Plain TOKEN_MODALITY = "gen_ai.token.modality";
     Plain INCOMPLETE = "voice.incomplete";
 
     /// A span event's level and target, as tracing-opentelemetry names them.

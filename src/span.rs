@@ -3,6 +3,7 @@
 //! Only this module does, and only through [`outside`]: samplers and span processors are other people's code.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
@@ -97,9 +98,6 @@ pub(crate) struct Ending<'a> {
 pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
     let Ending { kind, span_name, dialects, context, fields, failure, error_text, end } = ending;
     counters.closed();
-    if let Some((key, value)) = kind.and_then(mapping::default_attribute) {
-        fields.assume(key, Value::from(value));
-    }
     let renamed = fields.is_renamed().then(|| name(kind, span_name, dialects, fields));
     let (status, error_type) = status(fields, failure, error_text);
     let attributes = fields.finish().chain(error_type);
@@ -126,6 +124,12 @@ pub(crate) fn has_failed(fields: &Fields, event: Option<&Failure>) -> bool {
         Some(code) => code == StatusCode::Error,
         None => fields.failure().is_failure() || event.is_some(),
     }
+}
+
+/// Its `error.type`, if it ends with status Error.
+pub(crate) fn error_type(fields: &Fields, event: Option<&Failure>) -> Option<Arc<str>> {
+    let failure = Some(fields.failure()).filter(|failure| failure.is_failure()).or(event);
+    has_failed(fields, event).then(|| failure.map_or_else(|| ERROR_TYPE_OTHER.into(), Failure::error_type))
 }
 
 /// Puts a span event on the exported span.

@@ -18,6 +18,10 @@ pub struct Stats {
     pub panics_caught: u64,
     /// Texts that were left out because the function of [`GenAi::with_redaction`](crate::GenAi::with_redaction) panicked.
     pub redactions_failed: u64,
+    /// Calls of models that [`GenAi::with_prices`](crate::GenAi::with_prices) has no price for.
+    pub calls_without_price: u64,
+    /// How often a metric said `_OTHER` for a name, because there were too many before it.
+    pub names_over_limit: u64,
     /// Conversations that found no room among those that are known by their id: their spans still belong to them by
     /// ancestry. See [`GenAi::with_max_conversations`](crate::GenAi::with_max_conversations).
     pub conversations_over_limit: u64,
@@ -66,6 +70,8 @@ pub(crate) struct Counters {
     too_late: AtomicU64,
     panics: AtomicU64,
     redactions_failed: AtomicU64,
+    without_price: AtomicU64,
+    names: AtomicU64,
     over_limit: AtomicU64,
     evicted: AtomicU64,
 }
@@ -97,6 +103,14 @@ impl Counters {
         self.redactions_failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn without_price(&self) {
+        self.without_price.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn name_over_limit(&self) {
+        self.names.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn over_limit(&self) {
         self.over_limit.fetch_add(1, Ordering::Relaxed);
     }
@@ -125,6 +139,8 @@ impl Counters {
             },
             panics_caught: read(&self.panics),
             redactions_failed: read(&self.redactions_failed),
+            calls_without_price: read(&self.without_price),
+            names_over_limit: read(&self.names),
             conversations_over_limit: read(&self.over_limit),
             conversations_evicted: read(&self.evicted),
         }

@@ -4,18 +4,20 @@ use opentelemetry::Value;
 
 use crate::fields::Fields;
 use crate::semconv::{
-    AUDIO_DURATION, CHARACTERS, ERROR_COUNT, INTERRUPTION_COUNT, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
-    TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS,
+    AUDIO_DURATION, CHARACTERS, COST, ERROR_COUNT, INTERRUPTION_COUNT, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
+    TOTAL_COST, TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS,
 };
 
 /// Sums over the services of a turn or a conversation; what nobody reported is absent, not zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Totals {
-    input_tokens: Option<i64>,
-    output_tokens: Option<i64>,
-    characters: Option<i64>,
+    pub(crate) input_tokens: Option<i64>,
+    pub(crate) output_tokens: Option<i64>,
+    pub(crate) characters: Option<i64>,
     /// Seconds.
-    audio: Option<f64>,
+    pub(crate) audio: Option<f64>,
+    /// US dollars.
+    pub(crate) cost: Option<f64>,
     /// Services that failed.
     pub(crate) errors: i64,
     /// Turns that began.
@@ -31,15 +33,16 @@ impl Totals {
             Some(Value::I64(count)) => Some(*count),
             _ => None,
         };
-        let audio = match fields.get(AUDIO_DURATION) {
-            Some(Value::F64(seconds)) => Some(*seconds),
+        let amount = |key| match fields.get(key) {
+            Some(Value::F64(amount)) => Some(*amount),
             _ => None,
         };
         Self {
             input_tokens: count(USAGE_INPUT_TOKENS),
             output_tokens: count(USAGE_OUTPUT_TOKENS),
             characters: count(CHARACTERS),
-            audio,
+            audio: amount(AUDIO_DURATION),
+            cost: amount(COST),
             errors: i64::from(failed),
             ..Self::default()
         }
@@ -52,7 +55,9 @@ impl Totals {
     }
 
     fn is_reported(&self) -> bool {
-        self.input_tokens.is_some() || self.output_tokens.is_some() || self.characters.is_some() || self.audio.is_some()
+        [self.input_tokens, self.output_tokens, self.characters].iter().any(Option::is_some)
+            || self.audio.is_some()
+            || self.cost.is_some()
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -60,6 +65,7 @@ impl Totals {
         self.output_tokens = sum(self.output_tokens, other.output_tokens, i64::saturating_add);
         self.characters = sum(self.characters, other.characters, i64::saturating_add);
         self.audio = sum(self.audio, other.audio, |one, other| one + other);
+        self.cost = sum(self.cost, other.cost, |one, other| one + other);
         self.errors += other.errors;
         self.turns += other.turns;
         self.interruptions += other.interruptions;
@@ -80,8 +86,10 @@ impl Totals {
                 fields.assume(key, Value::I64(count));
             }
         }
-        if let Some(seconds) = self.audio {
-            fields.assume(TOTAL_AUDIO_DURATION, Value::F64(seconds));
+        for (key, amount) in [(TOTAL_AUDIO_DURATION, self.audio), (TOTAL_COST, self.cost)] {
+            if let Some(amount) = amount {
+                fields.assume(key, Value::F64(amount));
+            }
         }
     }
 }

@@ -149,7 +149,8 @@ fn text(raw: &Raw<'_>, become_text: impl Fn(&str) -> Arc<str>) -> Result<Option<
     Ok((!text.is_empty()).then(|| Value::String(become_text(&text).into())))
 }
 
-fn provider(lowercase: String) -> Arc<str> {
+/// The registry's value for a provider, or the provider as it is.
+pub(crate) fn provider(lowercase: String) -> Arc<str> {
     match lowercase.as_str() {
         "google" => "gcp.gen_ai".into(),
         "gemini" => "gcp.gemini".into(),

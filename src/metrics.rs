@@ -1,0 +1,553 @@
+//! What is measured?
+//!
+//! The conventions' instruments and those that a voice program needs besides, recorded when a span ends, sampled or not. A set
+//! of attributes is bound to its instruments once: looking it up in each instrument for each value would cost as much as the
+//! span does.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use opentelemetry::metrics::{
+    BoundCounter, BoundHistogram, Counter, Histogram, HistogramBuilder, Meter, UpDownCounter,
+};
+use opentelemetry::{KeyValue, Value};
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::fields::Fields;
+use crate::kind::Kind;
+use crate::mapping;
+use crate::semconv::{
+    AGENT_NAME, AUDIO_DURATION, CHARACTERS, COST, END_REASON, ERROR_TYPE, ERROR_TYPE_OTHER, INTERRUPTED,
+    LATENCY_AGGREGATION, LATENCY_LLM, LATENCY_PART, LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL,
+    LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
+    SERVER_ADDRESS, SERVER_PORT, TOKEN_MODALITY, TOKEN_TYPE, TOOL_NAME, TOOL_TYPE, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,
+    USAGE_AUDIO_INPUT_TOKENS, USAGE_AUDIO_OUTPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS,
+    USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS, USER_TO_AGENT_LATENCY, WORKFLOW_NAME,
+};
+use crate::stats::Counters;
+use crate::totals::Totals;
+
+/// Attributes of a call's instruments.
+const CALL: &[&str] =
+    &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE];
+
+/// Attributes of what a call used.
+const SERVICE: &[&str] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL];
+
+/// Sets of attributes that stay bound: more are recorded one by one.
+const MAX_BOUND: usize = 4_096;
+
+/// What a user chose.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    pub(crate) meter: Meter,
+    /// The newest names for llm and realtime calls.
+    pub(crate) latest: bool,
+    /// Attributes that all instruments have besides.
+    pub(crate) more: Vec<String>,
+    /// Values of one attribute that are told apart.
+    pub(crate) max_names: usize,
+}
+
+/// The instruments of one layer.
+pub(crate) struct Metrics {
+    choice: Choice,
+    instruments: Instruments,
+    bound: RwLock<FxHashMap<(Kind, Vec<KeyValue>), Arc<Bound>>>,
+    names: Mutex<FxHashMap<String, FxHashSet<String>>>,
+}
+
+/// A span that ends.
+#[derive(Debug)]
+pub(crate) struct Measured<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) fields: &'a Fields,
+    pub(crate) error_type: Option<Arc<str>>,
+    /// Seconds.
+    pub(crate) duration: f64,
+    /// What it used, if its own fields don't say: the sum of its attempts.
+    pub(crate) used: Totals,
+}
+
+impl Metrics {
+    pub(crate) fn new(choice: Choice) -> Self {
+        let instruments = Instruments::new(&choice.meter);
+        Self { choice, instruments, bound: RwLock::default(), names: Mutex::default() }
+    }
+
+    /// A conversation begins, or ends.
+    pub(crate) fn conversation(&self, change: i64) {
+        self.instruments.conversations.add(change, &[]);
+    }
+
+    /// A span ends that is no attempt at another one.
+    pub(crate) fn record(&self, span: &Measured<'_>, counters: &Counters) {
+        if matches!(span.kind, Kind::Conversation | Kind::Step) {
+            return;
+        }
+        let key = (span.kind, self.attributes(span));
+        let known = self.bound.read().get(&key).map(Arc::clone);
+        let bound = known.unwrap_or_else(|| self.bind(key, counters));
+        bound.record(span);
+    }
+
+    /// The attributes of all instruments of a span.
+    fn attributes(&self, span: &Measured<'_>) -> Vec<KeyValue> {
+        let keys = keys(span.kind);
+        let mut attributes = Vec::with_capacity(keys.len() + self.choice.more.len());
+        for key in keys {
+            let value = match (*key, &span.error_type) {
+                (ERROR_TYPE, error_type) => error_type.clone().map(Value::from),
+                (key, _) => span.fields.get(key).cloned(),
+            };
+            attributes.extend(value.map(|value| KeyValue::new(*key, value)));
+        }
+        for key in &self.choice.more {
+            attributes.extend(span.fields.get(key).map(|value| KeyValue::new(key.clone(), value.clone())));
+        }
+        attributes
+    }
+
+    fn bind(&self, (kind, attributes): (Kind, Vec<KeyValue>), counters: &Counters) -> Arc<Bound> {
+        let limited = self.limited(attributes, counters);
+        let key = (kind, limited);
+        if let Some(known) = self.bound.read().get(&key) {
+            return Arc::clone(known);
+        }
+        let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &key.1));
+        let mut all = self.bound.write();
+        if all.len() < MAX_BOUND {
+            all.insert(key, Arc::clone(&bound));
+        }
+        bound
+    }
+
+    /// The attributes, with no more values of each than are told apart.
+    fn limited(&self, mut attributes: Vec<KeyValue>, counters: &Counters) -> Vec<KeyValue> {
+        let mut names = self.names.lock();
+        for attribute in &mut attributes {
+            let Value::String(value) = &attribute.value else { continue };
+            let known = names.entry(attribute.key.to_string()).or_default();
+            if known.contains(value.as_str()) {
+                continue;
+            }
+            if known.len() < self.choice.max_names {
+                known.insert(value.as_str().to_owned());
+            } else {
+                counters.name_over_limit();
+                attribute.value = ERROR_TYPE_OTHER.into();
+            }
+        }
+        attributes
+    }
+}
+
+/// The attributes that tell the spans of a kind apart.
+fn keys(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Stt | Kind::Llm | Kind::Tts | Kind::Embeddings | Kind::Retrieval | Kind::Realtime => CALL,
+        Kind::Turn => &[AGENT_NAME, END_REASON],
+        Kind::Agent => &[AGENT_NAME, ERROR_TYPE],
+        Kind::Tool => &[TOOL_NAME, TOOL_TYPE, ERROR_TYPE],
+        Kind::Workflow => &[WORKFLOW_NAME, ERROR_TYPE],
+        Kind::Conversation | Kind::Step => &[],
+    }
+}
+
+/// Every instrument.
+struct Instruments {
+    operation: Histogram<f64>,
+    inference: Histogram<f64>,
+    tokens: Histogram<u64>,
+    operation_first_chunk: Histogram<f64>,
+    inference_first_chunk: Histogram<f64>,
+    usage: [(&'static str, Counter<u64>); 5],
+    agent: Histogram<f64>,
+    tool: Histogram<f64>,
+    workflow: Histogram<f64>,
+    turn: Histogram<f64>,
+    latency: Histogram<f64>,
+    latency_parts: Histogram<f64>,
+    first_byte: Histogram<f64>,
+    audio: Counter<f64>,
+    characters: Counter<u64>,
+    cost: Counter<f64>,
+    turns: Counter<u64>,
+    interruptions: Counter<u64>,
+    conversations: UpDownCounter<i64>,
+}
+
+impl Instruments {
+    fn new(meter: &Meter) -> Self {
+        let seconds = |name: &'static str, bounds: &[f64], what: &'static str| {
+            let builder: HistogramBuilder<'_, Histogram<f64>> = meter.f64_histogram(name);
+            builder.with_unit("s").with_description(what).with_boundaries(bounds.to_vec()).build()
+        };
+        let usage = |name: &'static str, what: &'static str| {
+            meter.u64_counter(name).with_unit("{token}").with_description(what).build()
+        };
+        let token_bounds = doubled(1.0, 4.0);
+        Self {
+            operation: seconds("gen_ai.client.operation.duration", &doubled(0.01, 2.0), "Duration of calls"),
+            inference: seconds("gen_ai.client.inference.duration", &doubled(0.01, 2.0), "Duration of model calls"),
+            tokens: meter
+                .u64_histogram("gen_ai.client.token.usage")
+                .with_unit("{token}")
+                .with_description("Tokens that calls used")
+                .with_boundaries(token_bounds)
+                .build(),
+            operation_first_chunk: seconds(
+                "gen_ai.client.operation.time_to_first_chunk",
+                &doubled(0.01, 2.0),
+                "Time to a model's first token",
+            ),
+            inference_first_chunk: seconds(
+                "gen_ai.client.inference.time_to_first_chunk",
+                &doubled(0.01, 2.0),
+                "Time to a model's first token",
+            ),
+            usage: [
+                (USAGE_INPUT_TOKENS, usage("gen_ai.client.inference.usage.input_tokens", "Input tokens")),
+                (USAGE_OUTPUT_TOKENS, usage("gen_ai.client.inference.usage.output_tokens", "Output tokens")),
+                (
+                    USAGE_CACHE_READ_INPUT_TOKENS,
+                    usage("gen_ai.client.inference.usage.cache_read.input_tokens", "Input tokens out of a cache"),
+                ),
+                (
+                    USAGE_CACHE_WRITE_INPUT_TOKENS,
+                    usage("gen_ai.client.inference.usage.cache_write.input_tokens", "Input tokens into a cache"),
+                ),
+                (
+                    USAGE_REASONING_OUTPUT_TOKENS,
+                    usage("gen_ai.client.inference.usage.reasoning.output_tokens", "Output tokens of reasoning"),
+                ),
+            ],
+            agent: seconds("gen_ai.invoke_agent.duration", &doubled(0.1, 2.0), "Duration of agent runs"),
+            tool: seconds("gen_ai.execute_tool.duration", &doubled(0.01, 2.0), "Duration of tool calls"),
+            workflow: seconds("gen_ai.invoke_workflow.duration", WORKFLOW_SECONDS, "Duration of workflow runs"),
+            turn: seconds("voice.turn.duration", &doubled(0.1, 2.0), "Duration of turns"),
+            latency: seconds(
+                "voice.user_to_agent_latency",
+                &doubled(0.01, 2.0),
+                "Time from the user's stop to the agent's start",
+            ),
+            latency_parts: seconds(
+                "voice.latency.duration",
+                &doubled(0.01, 2.0),
+                "What the time from the user's stop to the agent's start went into",
+            ),
+            first_byte: seconds(
+                "voice.time_to_first_byte",
+                &doubled(0.01, 2.0),
+                "Time to the first transcript or audio",
+            ),
+            audio: meter
+                .f64_counter("voice.audio.duration")
+                .with_unit("s")
+                .with_description("Audio heard and spoken")
+                .build(),
+            characters: meter
+                .u64_counter("voice.characters")
+                .with_unit("{character}")
+                .with_description("Characters spoken")
+                .build(),
+            cost: meter.f64_counter("voice.cost").with_unit("{USD}").with_description("Cost of calls").build(),
+            turns: meter.u64_counter("voice.turns").with_unit("{turn}").with_description("Turns").build(),
+            interruptions: meter
+                .u64_counter("voice.interruptions")
+                .with_unit("{interruption}")
+                .with_description("Turns that were interrupted")
+                .build(),
+            conversations: meter
+                .i64_up_down_counter("voice.conversations.active")
+                .with_unit("{conversation}")
+                .with_description("Conversations that are open")
+                .build(),
+        }
+    }
+}
+
+const WORKFLOW_SECONDS: &[f64] = &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0];
+
+/// The conventions' bounds: 14 times this much more each time, 13 from a tenth.
+fn doubled(first: f64, by: f64) -> Vec<f64> {
+    let count = if (first - 0.1).abs() < f64::EPSILON { 13 } else { 14 };
+    // Rounded, for 0.01 is no sum of halves.
+    std::iter::successors(Some(first), |bound| Some((bound * by * 100.0).round() / 100.0)).take(count).collect()
+}
+
+const LATENCY_PARTS: [(&str, &str); 7] = [
+    (LATENCY_TRANSCRIPTION, "transcription"),
+    (LATENCY_TURN_DETECTION, "turn_detection"),
+    (LATENCY_LLM, "llm"),
+    (LATENCY_TOOL, "tool"),
+    (LATENCY_AGGREGATION, "aggregation"),
+    (LATENCY_SYNTHESIS, "synthesis"),
+    (LATENCY_PLAYOUT, "playout"),
+];
+
+/// A histogram with one set of attributes, bound when there is a first value: one that is bound exports a point.
+struct Distribution<T> {
+    instrument: Histogram<T>,
+    attributes: Vec<KeyValue>,
+    bound: OnceLock<BoundHistogram<T>>,
+}
+
+impl<T: Clone> Distribution<T> {
+    fn of(instrument: &Histogram<T>, attributes: Vec<KeyValue>) -> Self {
+        Self { instrument: instrument.clone(), attributes, bound: OnceLock::new() }
+    }
+
+    fn record(&self, value: T) {
+        self.bound.get_or_init(|| self.instrument.bind(&self.attributes)).record(value);
+    }
+}
+
+/// A counter with one set of attributes, likewise.
+struct Sum<T> {
+    instrument: Counter<T>,
+    attributes: Vec<KeyValue>,
+    bound: OnceLock<BoundCounter<T>>,
+}
+
+impl<T: Clone> Sum<T> {
+    fn of(instrument: &Counter<T>, attributes: Vec<KeyValue>) -> Self {
+        Self { instrument: instrument.clone(), attributes, bound: OnceLock::new() }
+    }
+
+    fn add(&self, value: T) {
+        self.bound.get_or_init(|| self.instrument.bind(&self.attributes)).add(value);
+    }
+}
+
+/// The instruments of one kind, with one set of attributes.
+enum Bound {
+    Call(Box<BoundCall>),
+    Turn(Box<BoundTurn>),
+    /// A duration is all there is.
+    Run(Distribution<f64>),
+}
+
+struct BoundCall {
+    duration: Distribution<f64>,
+    first_chunk: Option<Distribution<f64>>,
+    first_byte: Option<Distribution<f64>>,
+    tokens: Option<[(&'static str, Distribution<u64>); 2]>,
+    usage: Vec<Usage>,
+    audio: Sum<f64>,
+    characters: Sum<u64>,
+    cost: Sum<f64>,
+}
+
+/// One of the newest counters of tokens.
+struct Usage {
+    /// Where the count is.
+    key: &'static str,
+    /// Where the part of it is that is audio.
+    audio_key: Option<&'static str>,
+    unknown: Sum<u64>,
+    text: Sum<u64>,
+    audio: Sum<u64>,
+}
+
+struct BoundTurn {
+    duration: Distribution<f64>,
+    latency: Distribution<f64>,
+    parts: [(&'static str, Distribution<f64>); 7],
+    turns: Sum<u64>,
+    interruptions: Sum<u64>,
+}
+
+impl Bound {
+    fn new(instruments: &Instruments, choice: &Choice, kind: Kind, attributes: &[KeyValue]) -> Self {
+        match kind {
+            Kind::Turn => Self::Turn(Box::new(BoundTurn::new(instruments, choice, attributes))),
+            Kind::Agent => Self::Run(Distribution::of(&instruments.agent, attributes.to_vec())),
+            Kind::Tool => Self::Run(Distribution::of(&instruments.tool, attributes.to_vec())),
+            Kind::Workflow | Kind::Conversation | Kind::Step => {
+                Self::Run(Distribution::of(&instruments.workflow, attributes.to_vec()))
+            }
+            Kind::Stt | Kind::Llm | Kind::Tts | Kind::Embeddings | Kind::Retrieval | Kind::Realtime => {
+                Self::Call(Box::new(BoundCall::new(instruments, choice, kind, attributes)))
+            }
+        }
+    }
+
+    fn record(&self, span: &Measured<'_>) {
+        match self {
+            Self::Run(duration) => duration.record(span.duration),
+            Self::Call(call) => call.record(span),
+            Self::Turn(turn) => turn.record(span),
+        }
+    }
+}
+
+impl BoundCall {
+    fn new(instruments: &Instruments, choice: &Choice, kind: Kind, attributes: &[KeyValue]) -> Self {
+        let service = with_only(attributes, SERVICE, &choice.more);
+        let is_chat = matches!(kind, Kind::Llm | Kind::Realtime);
+        let latest = choice.latest && is_chat;
+        let duration = if latest { &instruments.inference } else { &instruments.operation };
+        let first_chunk = if latest { &instruments.inference_first_chunk } else { &instruments.operation_first_chunk };
+        let tokens =
+            |token_type: &'static str| Distribution::of(&instruments.tokens, and(attributes, TOKEN_TYPE, token_type));
+        let has_tokens = !latest && matches!(kind, Kind::Llm | Kind::Realtime | Kind::Embeddings);
+        let usage = |(key, counter): &(&'static str, Counter<u64>)| {
+            let without_error: Vec<KeyValue> = with_only(attributes, &CALL[..CALL.len() - 1], &choice.more);
+            let bound = |modality: &'static str| Sum::of(counter, and(&without_error, TOKEN_MODALITY, modality));
+            Usage {
+                key: *key,
+                audio_key: audio_part(key),
+                unknown: bound("unknown"),
+                text: bound("text"),
+                audio: bound("audio"),
+            }
+        };
+        Self {
+            duration: Distribution::of(duration, attributes.to_vec()),
+            first_chunk: is_chat.then(|| Distribution::of(first_chunk, attributes.to_vec())),
+            first_byte: matches!(kind, Kind::Stt | Kind::Tts)
+                .then(|| Distribution::of(&instruments.first_byte, service.clone())),
+            tokens: has_tokens
+                .then(|| [(USAGE_INPUT_TOKENS, tokens("input")), (USAGE_OUTPUT_TOKENS, tokens("output"))]),
+            usage: if latest { instruments.usage.iter().map(usage).collect() } else { Vec::new() },
+            audio: Sum::of(&instruments.audio, service.clone()),
+            characters: Sum::of(&instruments.characters, service.clone()),
+            cost: Sum::of(&instruments.cost, service.clone()),
+        }
+    }
+
+    fn record(&self, span: &Measured<'_>) {
+        self.duration.record(span.duration);
+        let first = mapping::time_to_first_chunk(span.kind).and_then(|key| span.seconds(key));
+        if let (Some(first), Some(histogram)) = (first, self.first_chunk.as_ref().or(self.first_byte.as_ref())) {
+            histogram.record(first);
+        }
+        for (key, histogram) in self.tokens.iter().flatten() {
+            if let Some(count) = span.count(key) {
+                histogram.record(count);
+            }
+        }
+        for usage in &self.usage {
+            usage.record(span);
+        }
+        if let Some(seconds) = span.seconds(AUDIO_DURATION).or(span.used.audio) {
+            self.audio.add(seconds);
+        }
+        if let Some(count) = span.count(CHARACTERS) {
+            self.characters.add(count);
+        }
+        if let Some(cost) = span.seconds(COST).or(span.used.cost) {
+            self.cost.add(cost);
+        }
+    }
+}
+
+impl Usage {
+    fn record(&self, span: &Measured<'_>) {
+        let Some(count) = span.count(self.key) else { return };
+        match self.audio_key.and_then(|key| span.count(key)) {
+            Some(audio) => {
+                self.audio.add(audio);
+                self.text.add(count.saturating_sub(audio));
+            }
+            None => self.unknown.add(count),
+        }
+    }
+}
+
+impl BoundTurn {
+    fn new(instruments: &Instruments, choice: &Choice, attributes: &[KeyValue]) -> Self {
+        let reason = with_only(attributes, &[END_REASON], &choice.more);
+        let agent = with_only(attributes, &[AGENT_NAME], &choice.more);
+        let part = |(key, part): (&'static str, &'static str)| {
+            (key, Distribution::of(&instruments.latency_parts, and(&agent, LATENCY_PART, part)))
+        };
+        Self {
+            duration: Distribution::of(&instruments.turn, attributes.to_vec()),
+            latency: Distribution::of(&instruments.latency, attributes.to_vec()),
+            parts: LATENCY_PARTS.map(part),
+            turns: Sum::of(&instruments.turns, reason.clone()),
+            interruptions: Sum::of(&instruments.interruptions, reason.clone()),
+        }
+    }
+
+    fn record(&self, span: &Measured<'_>) {
+        self.duration.record(span.duration);
+        self.turns.add(1);
+        if span.fields.get(INTERRUPTED) == Some(&Value::Bool(true)) {
+            self.interruptions.add(1);
+        }
+        if let Some(latency) = span.seconds(USER_TO_AGENT_LATENCY) {
+            self.latency.record(latency);
+        }
+        for (key, histogram) in &self.parts {
+            if let Some(seconds) = span.seconds(key) {
+                histogram.record(seconds);
+            }
+        }
+    }
+}
+
+impl Measured<'_> {
+    fn seconds(&self, key: &str) -> Option<f64> {
+        match self.fields.get(key) {
+            Some(Value::F64(seconds)) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    fn count(&self, key: &str) -> Option<u64> {
+        let own = match self.fields.get(key) {
+            Some(Value::I64(count)) => Some(*count),
+            _ => None,
+        };
+        let of_attempts = match key {
+            USAGE_INPUT_TOKENS => self.used.input_tokens,
+            USAGE_OUTPUT_TOKENS => self.used.output_tokens,
+            CHARACTERS => self.used.characters,
+            _ => None,
+        };
+        u64::try_from(own.or(of_attempts)?).ok()
+    }
+}
+
+/// The part of a count of tokens that is audio.
+fn audio_part(key: &str) -> Option<&'static str> {
+    match key {
+        USAGE_INPUT_TOKENS => Some(USAGE_AUDIO_INPUT_TOKENS),
+        USAGE_OUTPUT_TOKENS => Some(USAGE_AUDIO_OUTPUT_TOKENS),
+        USAGE_CACHE_READ_INPUT_TOKENS => Some(USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
+        _ => None,
+    }
+}
+
+/// These of the attributes, and those that the user chose.
+fn with_only(attributes: &[KeyValue], keys: &[&str], more: &[String]) -> Vec<KeyValue> {
+    let is_wanted = |key: &str| keys.contains(&key) || more.iter().any(|more| more == key);
+    attributes.iter().filter(|attribute| is_wanted(attribute.key.as_str())).cloned().collect()
+}
+
+fn and(attributes: &[KeyValue], key: &'static str, value: &'static str) -> Vec<KeyValue> {
+    attributes.iter().cloned().chain([KeyValue::new(key, value)]).collect()
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("choice", &self.choice).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::doubled;
+
+    #[test]
+    fn the_bounds_are_the_conventions() {
+        let seconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+        assert_eq!(doubled(0.01, 2.0), seconds);
+        assert_eq!(doubled(0.1, 2.0).last(), Some(&409.6));
+        assert_eq!(doubled(1.0, 4.0).last(), Some(&67_108_864.0));
+    }
+}
