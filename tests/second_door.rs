@@ -1,5 +1,6 @@
 //! The programs of the other tests, through a `tracing_opentelemetry` layer on the wrapped tracer.
 #![cfg(test)]
+#![allow(clippy::duplicate_mod, reason = "each of the files brings the support module along")]
 
 #[path = "content.rs"]
 mod content;
