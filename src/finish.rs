@@ -87,7 +87,7 @@ fn measure(core: &Core, finishing: &Finishing) {
     let measured = Measured {
         kind,
         fields: &finishing.fields,
-        error_type: span::error_type(&finishing.fields, finishing.failure.as_ref()),
+        error_type: span::error_type(&finishing.fields, finishing.failure.as_ref()).map(Value::from),
         duration: finishing.duration(),
         used: finishing.attempts,
     };

@@ -5,6 +5,7 @@
 //! span does.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use opentelemetry::metrics::{
@@ -12,7 +13,7 @@ use opentelemetry::metrics::{
 };
 use opentelemetry::{KeyValue, Value};
 use parking_lot::{Mutex, RwLock};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::fields::Fields;
 use crate::kind::Kind;
@@ -20,10 +21,17 @@ use crate::mapping;
 use crate::semconv::{
     AGENT_NAME, AUDIO_DURATION, CHARACTERS, COST, END_REASON, ERROR_TYPE, ERROR_TYPE_OTHER, INTERRUPTED,
     LATENCY_AGGREGATION, LATENCY_LLM, LATENCY_PART, LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL,
-    LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
-    SERVER_ADDRESS, SERVER_PORT, TOKEN_MODALITY, TOKEN_TYPE, TOOL_NAME, TOOL_TYPE, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,
-    USAGE_AUDIO_INPUT_TOKENS, USAGE_AUDIO_OUTPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS,
-    USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS, USER_TO_AGENT_LATENCY, WORKFLOW_NAME,
+    LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, METRIC_CLIENT_INFERENCE_DURATION,
+    METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK, METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS,
+    METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS, METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS,
+    METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS, METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS,
+    METRIC_CLIENT_OPERATION_DURATION, METRIC_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK, METRIC_CLIENT_TOKEN_USAGE,
+    METRIC_CONVERSATIONS_ACTIVE, METRIC_EXECUTE_TOOL_DURATION, METRIC_INTERRUPTIONS, METRIC_INVOKE_AGENT_DURATION,
+    METRIC_INVOKE_WORKFLOW_DURATION, METRIC_LATENCY_DURATION, METRIC_TURN_DURATION, METRIC_TURNS, OPERATION_NAME,
+    PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, TIME_TO_FIRST_BYTE, TOKEN_MODALITY,
+    TOKEN_TYPE, TOOL_NAME, TOOL_TYPE, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, USAGE_AUDIO_INPUT_TOKENS,
+    USAGE_AUDIO_OUTPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS, USAGE_INPUT_TOKENS,
+    USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS, USER_TO_AGENT_LATENCY, WORKFLOW_NAME,
 };
 use crate::stats::Counters;
 use crate::totals::Totals;
@@ -54,8 +62,16 @@ pub(crate) struct Choice {
 pub(crate) struct Metrics {
     choice: Choice,
     instruments: Instruments,
-    bound: RwLock<FxHashMap<(Kind, Vec<KeyValue>), Arc<Bound>>>,
+    /// What is bound, by a hash of the attributes.
+    bound: RwLock<FxHashMap<u64, Vec<Set>>>,
     names: Mutex<FxHashMap<String, FxHashSet<String>>>,
+}
+
+/// A set of attributes, and its instruments.
+struct Set {
+    kind: Kind,
+    attributes: Vec<KeyValue>,
+    bound: Arc<Bound>,
 }
 
 /// A span that ends.
@@ -63,7 +79,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Measured<'a> {
     pub(crate) kind: Kind,
     pub(crate) fields: &'a Fields,
-    pub(crate) error_type: Option<Arc<str>>,
+    pub(crate) error_type: Option<Value>,
     /// Seconds.
     pub(crate) duration: f64,
     /// What it used, if its own fields don't say: the sum of its attempts.
@@ -86,39 +102,45 @@ impl Metrics {
         if matches!(span.kind, Kind::Conversation | Kind::Step) {
             return;
         }
-        let key = (span.kind, self.attributes(span));
-        let known = self.bound.read().get(&key).map(Arc::clone);
-        let bound = known.unwrap_or_else(|| self.bind(key, counters));
-        bound.record(span);
+        let values: Vec<_> = self.values(span).collect();
+        match self.known(span.kind, &values) {
+            Some(bound) => bound.record(span),
+            None => self.bind(span.kind, owned(&values), counters).record(span),
+        }
     }
 
     /// The attributes of all instruments of a span.
-    fn attributes(&self, span: &Measured<'_>) -> Vec<KeyValue> {
-        let keys = keys(span.kind);
-        let mut attributes = Vec::with_capacity(keys.len() + self.choice.more.len());
-        for key in keys {
-            let value = match (*key, &span.error_type) {
-                (ERROR_TYPE, error_type) => error_type.clone().map(Value::from),
-                (key, _) => span.fields.get(key).cloned(),
-            };
-            attributes.extend(value.map(|value| KeyValue::new(*key, value)));
-        }
-        for key in &self.choice.more {
-            attributes.extend(span.fields.get(key).map(|value| KeyValue::new(key.clone(), value.clone())));
-        }
-        attributes
+    fn values<'a>(&'a self, span: &'a Measured<'_>) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let more = self.choice.more.iter().map(String::as_str);
+        keys(span.kind).iter().copied().chain(more).filter_map(|key| {
+            let value = if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
+            Some((key, value?))
+        })
     }
 
-    fn bind(&self, (kind, attributes): (Kind, Vec<KeyValue>), counters: &Counters) -> Arc<Bound> {
-        let limited = self.limited(attributes, counters);
-        let key = (kind, limited);
-        if let Some(known) = self.bound.read().get(&key) {
-            return Arc::clone(known);
+    /// The instruments of this set of attributes, if they are bound.
+    fn known(&self, kind: Kind, values: &[(&str, &Value)]) -> Option<Arc<Bound>> {
+        let is_same = |set: &&Set| {
+            let is_pair =
+                |((key, value), pair): (&(&str, &Value), &KeyValue)| pair.key.as_str() == *key && pair.value == **value;
+            set.kind == kind && set.attributes.len() == values.len() && values.iter().zip(&set.attributes).all(is_pair)
+        };
+        let all = self.bound.read();
+        let set = all.get(&hash(kind, values))?.iter().find(is_same)?;
+        Some(Arc::clone(&set.bound))
+    }
+
+    fn bind(&self, kind: Kind, attributes: Vec<KeyValue>, counters: &Counters) -> Arc<Bound> {
+        let attributes = self.limited(attributes, counters);
+        let values: Vec<_> = attributes.iter().map(|pair| (pair.key.as_str(), &pair.value)).collect();
+        if let Some(known) = self.known(kind, &values) {
+            return known;
         }
-        let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &key.1));
+        let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &attributes));
+        let hash = hash(kind, &values);
         let mut all = self.bound.write();
         if all.len() < MAX_BOUND {
-            all.insert(key, Arc::clone(&bound));
+            all.entry(hash).or_default().push(Set { kind, attributes, bound: Arc::clone(&bound) });
         }
         bound
     }
@@ -141,6 +163,20 @@ impl Metrics {
         }
         attributes
     }
+}
+
+fn owned(values: &[(&str, &Value)]) -> Vec<KeyValue> {
+    values.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), (*value).clone())).collect()
+}
+
+fn hash(kind: Kind, values: &[(&str, &Value)]) -> u64 {
+    let mut hasher = FxHasher::default();
+    kind.hash(&mut hasher);
+    for (key, value) in values {
+        key.len().hash(&mut hasher);
+        hasher.write(value.as_str().as_bytes());
+    }
+    hasher.finish()
 }
 
 /// The attributes that tell the spans of a kind apart.
@@ -189,78 +225,70 @@ impl Instruments {
         };
         let token_bounds = doubled(1.0, 4.0);
         Self {
-            operation: seconds("gen_ai.client.operation.duration", &doubled(0.01, 2.0), "Duration of calls"),
-            inference: seconds("gen_ai.client.inference.duration", &doubled(0.01, 2.0), "Duration of model calls"),
+            operation: seconds(METRIC_CLIENT_OPERATION_DURATION, &doubled(0.01, 2.0), "Duration of calls"),
+            inference: seconds(METRIC_CLIENT_INFERENCE_DURATION, &doubled(0.01, 2.0), "Duration of model calls"),
             tokens: meter
-                .u64_histogram("gen_ai.client.token.usage")
+                .u64_histogram(METRIC_CLIENT_TOKEN_USAGE)
                 .with_unit("{token}")
                 .with_description("Tokens that calls used")
                 .with_boundaries(token_bounds)
                 .build(),
             operation_first_chunk: seconds(
-                "gen_ai.client.operation.time_to_first_chunk",
+                METRIC_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK,
                 &doubled(0.01, 2.0),
                 "Time to a model's first token",
             ),
             inference_first_chunk: seconds(
-                "gen_ai.client.inference.time_to_first_chunk",
+                METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK,
                 &doubled(0.01, 2.0),
                 "Time to a model's first token",
             ),
             usage: [
-                (USAGE_INPUT_TOKENS, usage("gen_ai.client.inference.usage.input_tokens", "Input tokens")),
-                (USAGE_OUTPUT_TOKENS, usage("gen_ai.client.inference.usage.output_tokens", "Output tokens")),
+                (USAGE_INPUT_TOKENS, usage(METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS, "Input tokens")),
+                (USAGE_OUTPUT_TOKENS, usage(METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS, "Output tokens")),
                 (
                     USAGE_CACHE_READ_INPUT_TOKENS,
-                    usage("gen_ai.client.inference.usage.cache_read.input_tokens", "Input tokens out of a cache"),
+                    usage(METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS, "Input tokens out of a cache"),
                 ),
                 (
                     USAGE_CACHE_WRITE_INPUT_TOKENS,
-                    usage("gen_ai.client.inference.usage.cache_write.input_tokens", "Input tokens into a cache"),
+                    usage(METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS, "Input tokens into a cache"),
                 ),
                 (
                     USAGE_REASONING_OUTPUT_TOKENS,
-                    usage("gen_ai.client.inference.usage.reasoning.output_tokens", "Output tokens of reasoning"),
+                    usage(METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS, "Output tokens of reasoning"),
                 ),
             ],
-            agent: seconds("gen_ai.invoke_agent.duration", &doubled(0.1, 2.0), "Duration of agent runs"),
-            tool: seconds("gen_ai.execute_tool.duration", &doubled(0.01, 2.0), "Duration of tool calls"),
-            workflow: seconds("gen_ai.invoke_workflow.duration", WORKFLOW_SECONDS, "Duration of workflow runs"),
-            turn: seconds("voice.turn.duration", &doubled(0.1, 2.0), "Duration of turns"),
+            agent: seconds(METRIC_INVOKE_AGENT_DURATION, &doubled(0.1, 2.0), "Duration of agent runs"),
+            tool: seconds(METRIC_EXECUTE_TOOL_DURATION, &doubled(0.01, 2.0), "Duration of tool calls"),
+            workflow: seconds(METRIC_INVOKE_WORKFLOW_DURATION, WORKFLOW_SECONDS, "Duration of workflow runs"),
+            turn: seconds(METRIC_TURN_DURATION, &doubled(0.1, 2.0), "Duration of turns"),
             latency: seconds(
-                "voice.user_to_agent_latency",
+                USER_TO_AGENT_LATENCY,
                 &doubled(0.01, 2.0),
                 "Time from the user's stop to the agent's start",
             ),
             latency_parts: seconds(
-                "voice.latency.duration",
+                METRIC_LATENCY_DURATION,
                 &doubled(0.01, 2.0),
                 "What the time from the user's stop to the agent's start went into",
             ),
-            first_byte: seconds(
-                "voice.time_to_first_byte",
-                &doubled(0.01, 2.0),
-                "Time to the first transcript or audio",
-            ),
-            audio: meter
-                .f64_counter("voice.audio.duration")
-                .with_unit("s")
-                .with_description("Audio heard and spoken")
-                .build(),
+            first_byte: seconds(TIME_TO_FIRST_BYTE, &doubled(0.01, 2.0), "Time to the first transcript or audio"),
+            audio: meter.f64_counter(AUDIO_DURATION).with_unit("s").with_description("Audio heard and spoken").build(),
             characters: meter
-                .u64_counter("voice.characters")
+                .u64_counter(CHARACTERS)
                 .with_unit("{character}")
                 .with_description("Characters spoken")
                 .build(),
-            cost: meter.f64_counter("voice.cost").with_unit("{USD}").with_description("Cost of calls").build(),
-            turns: meter.u64_counter("voice.turns").with_unit("{turn}").with_description("Turns").build(),
+            cost: meter.f64_counter(COST).with_unit("{USD}").with_description("Cost of calls").build(),
+            turns: meter.u64_counter(METRIC_TURNS).with_unit("{turn}").with_description("Turns").build(),
             interruptions: meter
-                .u64_counter("voice.interruptions")
+                .u64_counter(METRIC_INTERRUPTIONS)
                 .with_unit("{interruption}")
                 .with_description("Turns that were interrupted")
                 .build(),
             conversations: meter
-                .i64_up_down_counter("voice.conversations.active")
+                .i64_up_down_counter(METRIC_CONVERSATIONS_ACTIVE)
                 .with_unit("{conversation}")
                 .with_description("Conversations that are open")
                 .build(),

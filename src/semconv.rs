@@ -129,6 +129,26 @@ attributes! {
     Plain TOKEN_MODALITY = "gen_ai.token.modality";
     Plain INCOMPLETE = "voice.incomplete";
 
+    // Instruments. Those that are called as an attribute are not here again.
+    Plain METRIC_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration";
+    Plain METRIC_CLIENT_INFERENCE_DURATION = "gen_ai.client.inference.duration";
+    Plain METRIC_CLIENT_TOKEN_USAGE = "gen_ai.client.token.usage";
+    Plain METRIC_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk";
+    Plain METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS = "gen_ai.client.inference.usage.input_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS = "gen_ai.client.inference.usage.output_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_read.input_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_write.input_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.client.inference.usage.reasoning.output_tokens";
+    Plain METRIC_INVOKE_AGENT_DURATION = "gen_ai.invoke_agent.duration";
+    Plain METRIC_EXECUTE_TOOL_DURATION = "gen_ai.execute_tool.duration";
+    Plain METRIC_INVOKE_WORKFLOW_DURATION = "gen_ai.invoke_workflow.duration";
+    Plain METRIC_TURN_DURATION = "voice.turn.duration";
+    Plain METRIC_LATENCY_DURATION = "voice.latency.duration";
+    Plain METRIC_TURNS = "voice.turns";
+    Plain METRIC_INTERRUPTIONS = "voice.interruptions";
+    Plain METRIC_CONVERSATIONS_ACTIVE = "voice.conversations.active";
+
     /// A span event's level and target, as tracing-opentelemetry names them.
     Plain EVENT_LEVEL = "level";
     Plain EVENT_TARGET = "target";

@@ -44,8 +44,8 @@ fn main() -> Result<(), String> {
     compare_exports();
 
     let measured = fastest(SUBJECTS, rounds, turns);
-    let [hand, registry, sdk, genai, wrapped] =
-        ["hand", "registry", "sdk", "genai", "wrapped"].map(|name| nanos(&measured, name));
+    let [hand, registry, sdk, genai, metrics, wrapped] =
+        ["hand", "registry", "sdk", "genai", "genai-metrics", "wrapped"].map(|name| nanos(&measured, name));
     let floor = registry + sdk;
     println!("one turn of four spans, the fastest of {rounds} rounds of {turns} turns\n");
     println!("  {:<44} {:>10} {:>9} {:>9}", "", "ns a turn*", "by hand", "floor");
@@ -55,6 +55,7 @@ fn main() -> Result<(), String> {
     }
     println!("\n  tracing-genai: {:.3} of by hand, {:.3} of the floor", genai / hand, genai / floor);
     println!("  the wrapped tracer: {:.3} of by hand", wrapped / hand);
+    println!("  metrics: {:.3} of the turn without them", metrics / genai - 1.0);
 
     let measured = fastest(OTHER, rounds, turns * 20);
     let [registry, genai, theirs, wrapped] =

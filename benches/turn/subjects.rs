@@ -1,10 +1,13 @@
 //! What carries a program's spans?
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{TraceContextExt, Tracer, TracerProvider};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, dispatcher};
@@ -31,6 +34,11 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject { name: "hand-bare", what: "the same, all that is optional off", run: by_hand_bare },
     Subject { name: "sdk", what: "the OpenTelemetry SDK by hand, no tracing", run: sdk_by_hand },
     Subject { name: "genai", what: "tracing-genai", run: |provider, turns| under(genai(provider), &SHORT, turns) },
+    Subject {
+        name: "genai-metrics",
+        what: "tracing-genai with metrics",
+        run: |provider, turns| under(with_metrics(provider), &SHORT, turns),
+    },
     Subject {
         name: "wrapped",
         what: "tracing-opentelemetry on the wrapped tracer",
@@ -64,6 +72,14 @@ fn bare() -> impl Into<Dispatch> {
 
 fn genai(provider: &SdkTracerProvider) -> impl Into<Dispatch> {
     registry().with(GenAi::new().layer(provider.tracer("turn")))
+}
+
+fn with_metrics(provider: &SdkTracerProvider) -> impl Into<Dispatch> {
+    // Read once a minute, by a thread of the SDK's own; one for the whole run, for it stops when it is dropped.
+    static METERS: LazyLock<SdkMeterProvider> =
+        LazyLock::new(|| SdkMeterProvider::builder().with_periodic_exporter(InMemoryMetricExporter::default()).build());
+    let meters = &*METERS;
+    registry().with(GenAi::new().with_meter(meters.meter("turn")).layer(provider.tracer("turn")))
 }
 
 fn wrapped(provider: &SdkTracerProvider) -> impl Into<Dispatch> {
