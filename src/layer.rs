@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{ContextGuard, KeyValue};
+use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -29,6 +30,7 @@ use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
 use crate::turn::Speaking;
 use crate::visit::visitor;
+use crate::value::Raw;
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
 ///
@@ -97,10 +99,14 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
-        let mut said = Vec::with_capacity(values.len());
-        values.record(&mut visitor(|field, raw| said.push(plan.read(field.index(), raw))));
-        lifecycle::record(&self.core, id, said);
+        // Not visited if it is not exported: the program's `Debug` code would run for nothing.
+        if !self.core.open.has(id) {
+            return;
+        }
+        // One by one: between two values, the visitor runs that code, and nothing may be locked.
+        let record =
+            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| [plan.read(field.index(), raw)]);
+        values.record(&mut visitor(record));
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {

@@ -108,13 +108,16 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     finish_made(core, finish, now, false);
 }
 
-/// Takes recorded values in.
-pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
-    let now = Instant::now();
+/// Takes recorded values in. The span is locked while `read` reads them: it may call nothing of someone else's.
+pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
+where
+    S: IntoIterator<Item = Said>,
+{
     let inherits = |key: &str| core.options.inherits(key);
     let told = core.open.with(id, |open| {
-        let passes_on = said.iter().any(|said| said.gives(inherits));
-        for said in said {
+        let mut passes_on = false;
+        for said in read(&open.plan) {
+            passes_on |= said.gives(inherits);
             core.count(open.fields.apply(said));
         }
         if passes_on {
@@ -130,7 +133,7 @@ pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
     let Some((conversation, turn, inherited, word)) = told.flatten() else { return };
     if let Some(turn) = turn {
         conversation.set_turn_inherited(turn, inherited);
-        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(now)));
+        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(Instant::now())));
     } else {
         conversation.set_inherited(inherited);
     }
@@ -415,8 +418,8 @@ fn write_run(open: &mut OpenSpan, failed: bool, incomplete: bool) {
 
 /// When the first token or byte came, if a field said how long it took.
 fn recorded_first_chunk(open: &OpenSpan, kind: Kind) -> Option<Instant> {
-    let key = mapping::time_to_first_chunk(kind)?;
-    let Some(Value::F64(seconds)) = open.fields.get(key) else { return None };
-    let after = Duration::try_from_secs_f64(*seconds).ok()?;
-    open.started.checked_add(after)
+    if open.first_chunk.is_some() {
+        return None;
+    }
+    open.started.checked_add(open.fields.duration(mapping::time_to_first_chunk(kind)?)?)
 }

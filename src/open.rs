@@ -99,6 +99,10 @@ impl OpenSpans {
         self.shard(id)?.lock().remove(&id)
     }
 
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.shard(id).is_some_and(|shard| shard.lock().contains_key(&id))
+    }
+
     /// Looks at an open span, or changes it. Nothing may be called out to meanwhile: its shard is locked.
     pub(crate) fn with<R>(&self, id: u64, look: impl FnOnce(&mut OpenSpan) -> R) -> Option<R> {
         self.shard(id)?.lock().get_mut(&id).map(|span| look(span))

@@ -30,6 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "span",
             "turn",
             "visit",
+            "value",
         ],
     ),
     (
