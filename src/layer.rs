@@ -15,7 +15,7 @@ use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::core::Core;
 use crate::event::{self, Meaning, Moment, Said};
@@ -25,6 +25,7 @@ use crate::home::{self, Ancestor};
 use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
 use crate::made;
+use crate::open::OpenSpan;
 use crate::outside;
 use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
@@ -82,8 +83,8 @@ where
         let mut fields = Fields::with_capacity(metadata.fields().len());
         attrs.record(&mut visitor(|field, raw| self.core.count(fields.apply(plan.read(field.index(), raw)))));
 
-        let mut above = ctx.span_scope(id).into_iter().flatten().skip(1).map(|span| span.id().into_u64());
-        let ancestor = above.find_map(|id| self.core.open.with(id, |open| Ancestor::of(id, open)));
+        let parent = attrs.parent().cloned().or_else(|| current(&ctx, attrs.is_contextual()));
+        let ancestor = self.nearest(parent, || ctx.span_scope(id), Ancestor::of);
         let opening = Opening {
             id: id.into_u64(),
             kind,
@@ -122,20 +123,14 @@ where
             return;
         }
         let now = Instant::now();
-        let mut exported = ctx.event_scope(event).into_iter().flatten().filter_map(|span| {
-            let id = span.id().into_u64();
-            self.core.open.with(id, |open| (id, open.kind))
-        });
-        let nearest = exported.next();
+        // A moment is one of the recognized span's, even in a span of the program's own that is exported in between.
+        let parent = event.parent().cloned().or_else(|| current(&ctx, event.is_contextual()));
+        let nearest = self.nearest(parent, || ctx.event_scope(event), |id, open| (id, open.ours_id.zip(open.ours)));
         // Outside of all spans only a speaking event counts, and it must say which conversation it is about.
         if nearest.is_none() && metadata.fields().field("conversation_id").is_none() {
             return;
         }
-        // A moment is one of the recognized span's, even in a span of the program's own that is exported in between.
-        let ours = nearest.and_then(|(id, kind)| match kind {
-            Some(kind) => Some((id, kind)),
-            None => exported.find_map(|(id, kind)| Some((id, kind?))),
-        });
+        let ours = nearest.and_then(|(_, ours)| ours);
 
         let mut said = Said::default();
         event.record(&mut visitor(|field, raw| said.take(field.name(), raw)));
@@ -191,6 +186,25 @@ thread_local! {
 }
 
 impl GenAiLayer {
+    /// What `look` finds in the nearest exported span. Mostly that is the parent, and the registry need not be asked for
+    /// all that are `above`.
+    fn nearest<'a, S, R>(
+        &self,
+        parent: Option<Id>,
+        above: impl FnOnce() -> Option<Scope<'a, S>>,
+        look: impl Fn(u64, &OpenSpan) -> R,
+    ) -> Option<R>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        let look = |id: Id| {
+            let id = id.into_u64();
+            self.core.open.with(id, |open| look(id, open))
+        };
+        let parent = parent?;
+        look(parent).or_else(|| above()?.find_map(|span| look(span.id())))
+    }
+
     /// Takes a speaking event in; whether it is one.
     fn hear(&self, event: &Event<'_>, said: &Said, ours: Option<u64>, at: Instant) -> bool {
         let speaking = Speaking::of(event.metadata().name()).or_else(|| Speaking::of(said.message.as_deref()?));
@@ -252,6 +266,14 @@ impl GenAiLayer {
         };
         let _ = PANIC_MARKED_BY.try_with(|by| by.set(marked));
     }
+}
+
+/// The span that this thread is in, for what takes that for its parent.
+fn current<S>(ctx: &Context<'_, S>, is_contextual: bool) -> Option<Id>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    if is_contextual { ctx.current_span().id().cloned() } else { None }
 }
 
 impl fmt::Debug for GenAiLayer {

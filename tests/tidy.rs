@@ -25,6 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "kind",
             "lifecycle",
             "made",
+            "open",
             "outside",
             "semconv",
             "span",
