@@ -196,6 +196,14 @@ impl Fields {
         }
     }
 
+    /// An attribute in seconds, as the time that it is.
+    pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
+        match self.get(key) {
+            Some(Value::F64(seconds)) => Duration::try_from_secs_f64(*seconds).ok(),
+            _ => None,
+        }
+    }
+
     /// The attributes that `wanted` picks and the span's own fields gave.
     pub(crate) fn given(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &Value)> {
         self.attributes

@@ -30,8 +30,8 @@ use crate::outside;
 use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
 use crate::turn::Speaking;
-use crate::visit::visitor;
 use crate::value::Raw;
+use crate::visit::visitor;
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
 ///

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use opentelemetry::Value;
 
@@ -153,18 +153,8 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let first_chunk = open.kind.and_then(|kind| recorded_first_chunk(&open, kind));
     let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, .. } = *open;
-    let finishing = Finishing {
-        kind,
-        span_name,
-        context,
-        fields,
-        failure,
-        started: anchor.wall(started),
-        first_chunk: first_chunk.map(|at| anchor.wall(at)),
-        end: anchor.wall(end),
-    };
+    let finishing = Finishing { kind, span_name, context, fields, failure, anchor, started, end };
     finish::end(core, finishing);
     finish_made(core, conversation.zip(finish), now, incomplete);
 }
@@ -416,7 +406,7 @@ fn write_run(open: &mut OpenSpan, failed: bool, incomplete: bool) {
     }
 }
 
-/// When the first token or byte came, if a field said how long it took.
+/// When the first token or byte came, if nothing but a field said how long it took.
 fn recorded_first_chunk(open: &OpenSpan, kind: Kind) -> Option<Instant> {
     if open.first_chunk.is_some() {
         return None;

@@ -30,8 +30,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "semconv",
             "span",
             "turn",
-            "visit",
             "value",
+            "visit",
         ],
     ),
     (
@@ -77,7 +77,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("made", &["conversation", "core", "fields", "finish", "inherited", "kind", "ongoing", "semconv", "span", "turn"]),
-    ("finish", &["content", "core", "dialect", "event", "failure", "fields", "kind", "span"]),
+    ("finish", &["clock", "content", "core", "dialect", "event", "failure", "fields", "kind", "mapping", "span"]),
     (
         "core",
         &[
