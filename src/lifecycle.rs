@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use opentelemetry::trace::Link;
 use opentelemetry::{Context, KeyValue, Value};
@@ -35,8 +35,7 @@ pub(crate) struct Opening {
     pub(crate) id: Option<u64>,
     pub(crate) kind: Option<Kind>,
     pub(crate) span_name: &'static str,
-    /// What its fields mean, if its door needs that again.
-    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) fields: Fields,
     /// The nearest exported span above it.
     pub(crate) ancestor: Option<Ancestor>,
@@ -121,13 +120,16 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
     Some((id, context))
 }
 
-/// Takes recorded values in.
-pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
-    let now = Instant::now();
+/// Takes recorded values in. The span is locked while `read` reads them: it may call nothing of someone else's.
+pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
+where
+    S: IntoIterator<Item = Said>,
+{
     let inherits = |key: &str| core.options.inherits(key);
     let told = core.open.with(id, |open| {
-        let passes_on = said.iter().any(|said| said.gives(inherits));
-        for said in said {
+        let mut passes_on = false;
+        for said in read(&open.plan) {
+            passes_on |= said.gives(inherits);
             core.count(open.fields.apply(said));
         }
         if passes_on {
@@ -143,7 +145,7 @@ pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
     let Some((conversation, turn, inherited, word)) = told.flatten() else { return };
     if let Some(turn) = turn {
         conversation.set_turn_inherited(turn, inherited);
-        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(now)));
+        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(Instant::now())));
     } else {
         conversation.set_inherited(inherited);
     }
@@ -163,18 +165,8 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let first_chunk = open.kind.and_then(|kind| recorded_first_chunk(&open, kind));
     let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, .. } = *open;
-    let finishing = Finishing {
-        kind,
-        span_name,
-        context,
-        fields,
-        failure,
-        started: anchor.wall(started),
-        first_chunk: first_chunk.map(|at| anchor.wall(at)),
-        end: anchor.wall(end),
-    };
+    let finishing = Finishing { kind, span_name, context, fields, failure, anchor, started, end };
     finish::end(core, finishing);
     finish_made(core, conversation.zip(finish), now, incomplete);
 }
@@ -426,10 +418,10 @@ fn write_run(open: &mut OpenSpan, failed: bool, incomplete: bool) {
     }
 }
 
-/// When the first token or byte came, if a field said how long it took.
+/// When the first token or byte came, if nothing but a field said how long it took.
 fn recorded_first_chunk(open: &OpenSpan, kind: Kind) -> Option<Instant> {
-    let key = mapping::time_to_first_chunk(kind)?;
-    let Some(Value::F64(seconds)) = open.fields.get(key) else { return None };
-    let after = Duration::try_from_secs_f64(*seconds).ok()?;
-    open.started.checked_add(after)
+    if open.first_chunk.is_some() {
+        return None;
+    }
+    open.started.checked_add(open.fields.duration(mapping::time_to_first_chunk(kind)?)?)
 }

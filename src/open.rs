@@ -32,8 +32,7 @@ pub(crate) struct OpenSpan {
     pub(crate) below: Below,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
-    /// What its fields mean, if its door needs that again.
-    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) plan: Arc<Plan>,
     /// Holds the OpenTelemetry span; attached while the span is entered.
     pub(crate) context: Context,
     /// The exported span that it hangs on.

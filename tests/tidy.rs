@@ -28,10 +28,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "home",
             "lifecycle",
             "notice",
+            "open",
             "outside",
             "panicking",
             "semconv",
             "span",
+            "value",
             "visit",
         ],
     ),
@@ -103,7 +105,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("made", &["conversation", "core", "fields", "finish", "inherited", "kind", "ongoing", "semconv", "span", "turn"]),
-    ("finish", &["content", "core", "dialect", "event", "failure", "fields", "kind", "semconv", "span"]),
+    (
+        "finish",
+        &["clock", "content", "core", "dialect", "event", "failure", "fields", "kind", "mapping", "semconv", "span"],
+    ),
     (
         "core",
         &[
