@@ -268,6 +268,21 @@ fn count_from_above(core: &Core, kind: Option<Kind>, fields: &mut Fields, home: 
     }
 }
 
+/// Tells everything that a call runs in, up to its turn, that what it used is counted.
+fn tell_runs(core: &Core, from: Option<u64>) {
+    let mut above = from;
+    while let Some(id) = above {
+        above = core
+            .open
+            .with(id, |open| {
+                let goes_on = !bounds_turns(open.kind);
+                open.below.used |= goes_on;
+                open.parent.filter(|_| goes_on)
+            })
+            .flatten();
+    }
+}
+
 /// Tells the nearest workflow, from this span up.
 fn in_workflow<R>(core: &Core, from: Option<u64>, tell: impl Fn(&mut Below) -> R) -> Option<R> {
     let mut above = from;
@@ -370,6 +385,12 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
     }
     write_run(open, failed, incomplete);
     let used = Totals::of(&open.fields, failed).or_of_attempts(&open.below.attempts);
+    // What an agent says that its calls used was counted when they closed.
+    let repeats = open.below.used && !open.kind.is_some_and(mapping::is_call);
+    let used = if repeats { used.without_usage() } else { used };
+    if used.is_reported() {
+        tell_runs(core, open.parent);
+    }
     // An attempt is counted by its call, and not by the turn.
     let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
     let is_counted = open.attempt_of.and_then(tell).is_some();

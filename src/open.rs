@@ -69,6 +69,8 @@ pub(crate) struct Below {
     pub(crate) retries: i64,
     /// The next step's number in a workflow.
     pub(crate) next_step: i64,
+    /// Something below reported what it used.
+    pub(crate) used: bool,
     /// Something failed in a workflow.
     pub(crate) failed: bool,
 }

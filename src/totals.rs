@@ -51,7 +51,13 @@ impl Totals {
         if self.is_reported() { self } else { Self { errors: self.errors, ..*attempts } }
     }
 
-    fn is_reported(&self) -> bool {
+    /// The same, but for what was used.
+    pub(crate) fn without_usage(self) -> Self {
+        Self { errors: self.errors, turns: self.turns, interruptions: self.interruptions, ..Self::default() }
+    }
+
+    /// Whether anybody said what was used.
+    pub(crate) fn is_reported(&self) -> bool {
         self.input_tokens.is_some() || self.output_tokens.is_some() || self.characters.is_some() || self.audio.is_some()
     }
 
