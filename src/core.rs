@@ -31,6 +31,7 @@ use crate::value::Refusal;
 
 /// What a user chose.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what a user says yes or no to, one by one")]
 pub(crate) struct Options {
     /// Names that are recognized as something else than by default, or not at all.
     pub(crate) names: HashMap<String, Option<Kind>>,

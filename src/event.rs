@@ -91,7 +91,7 @@ impl Said {
     pub(crate) fn take(&mut self, field: &'static str, raw: Raw<'_>) {
         match field {
             "message" => {
-                self.message = raw.as_text().map(Into::into);
+                self.message = raw.into_text();
                 return;
             }
             "error" => self.failure.set_error(&raw),

@@ -20,7 +20,7 @@ use crate::value::{Raw, Refusal, Rule, float};
 const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
 
 /// What the fields of one callsite mean, by their index.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Plan {
     fields: Vec<(&'static str, Meaning)>,
     /// Whether content is taken.
@@ -197,6 +197,14 @@ impl Fields {
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match self.get(key) {
             Some(Value::String(text)) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
+    /// An attribute in seconds, as the time that it is.
+    pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
+        match self.get(key) {
+            Some(Value::F64(seconds)) => Duration::try_from_secs_f64(*seconds).ok(),
             _ => None,
         }
     }

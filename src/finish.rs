@@ -1,10 +1,11 @@
 //! What is written on a span before it ends?
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use opentelemetry::{Context, KeyValue, Value};
 
+use crate::clock::Anchor;
 use crate::content::{self, Content, Rules, Slot};
 use crate::core::Core;
 use crate::dialect::{self, Finished};
@@ -28,9 +29,10 @@ pub(crate) struct Finishing {
     pub(crate) fields: Fields,
     /// What an event or a panic in it said.
     pub(crate) failure: Option<Failure>,
-    pub(crate) started: SystemTime,
-    pub(crate) first_chunk: Option<SystemTime>,
-    pub(crate) end: SystemTime,
+    /// The clock of its trace.
+    pub(crate) anchor: Anchor,
+    pub(crate) started: Instant,
+    pub(crate) end: Instant,
     /// It is an attempt at a call, which counts instead.
     pub(crate) is_attempt: bool,
     /// What its attempts used.
@@ -57,18 +59,21 @@ pub(crate) fn end(core: &Core, mut finishing: Finishing) {
     measure(core, &finishing);
     let said = write_content(rules, &mut finishing.fields, !core.options.dialects.is_empty());
     if let Some(kind) = finishing.kind.filter(|_| !core.options.dialects.is_empty()) {
+        let Finishing { anchor, started, end, .. } = finishing;
+        let first_chunk = mapping::time_to_first_chunk(kind).and_then(|key| finishing.fields.duration(key));
+        let first_chunk = first_chunk.and_then(|after| started.checked_add(after));
         let finished = Finished {
             kind,
             fields: &finishing.fields,
             said: &said,
-            duration: finishing.duration(),
-            first_chunk: finishing.first_chunk.map(rfc3339),
+            duration: end.saturating_duration_since(started).as_secs_f64(),
+            first_chunk: first_chunk.map(|at| rfc3339(anchor.wall(at))),
         };
         for (key, value) in dialect::attributes(core.options.dialects, &finished) {
             finishing.fields.assume(key, value);
         }
     }
-    let Finishing { kind, span_name, context, mut fields, failure, end, .. } = finishing;
+    let Finishing { kind, span_name, context, mut fields, failure, anchor, end, .. } = finishing;
     let ending = span::Ending {
         kind,
         span_name,
@@ -77,7 +82,7 @@ pub(crate) fn end(core: &Core, mut finishing: Finishing) {
         fields: &mut fields,
         failure: failure.as_ref(),
         error_text: core.options.error_text,
-        end,
+        end: anchor.wall(end),
     };
     span::end(core.counters(), ending);
 }
@@ -97,7 +102,7 @@ fn measure(core: &Core, finishing: &Finishing) {
 impl Finishing {
     /// Seconds.
     fn duration(&self) -> f64 {
-        self.end.duration_since(self.started).unwrap_or_default().as_secs_f64()
+        self.end.saturating_duration_since(self.started).as_secs_f64()
     }
 }
 
@@ -129,6 +134,9 @@ pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: boo
 /// The content's attributes; comes back with the same under its own name, if the dialects want it.
 fn write_content(rules: Rules<'_>, fields: &mut Fields, wanted: bool) -> Vec<(Slot, String)> {
     let pieces = fields.take_content();
+    if pieces.is_empty() {
+        return Vec::new();
+    }
     for (key, text) in content::attributes(&pieces, rules) {
         fields.assume(key, Value::from(text));
     }

@@ -46,7 +46,7 @@ impl Kind {
             "agent" | "invoke_agent" | "genai.agent" | "agent.run" => Self::Agent,
             "workflow" | "invoke_workflow" | "genai.invoke_workflow" => Self::Workflow,
             "step" => Self::Step,
-            "embeddings" | "genai.embeddings" => Self::Embeddings,
+            "embeddings" | "genai.embeddings" | "embed.documents" | "embed.query" => Self::Embeddings,
             "retrieval" => Self::Retrieval,
             "realtime" => Self::Realtime,
             _ if span_name.starts_with("stt_") => Self::Stt,

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{ContextGuard, KeyValue};
+use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::beside::{self, Beside};
 use crate::core::Core;
@@ -21,7 +22,9 @@ use crate::fields::Fields;
 use crate::happen::{self, Happening};
 use crate::home::Ancestor;
 use crate::lifecycle::{self, Opening};
+use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::value::Raw;
 use crate::visit::visitor;
 use crate::{notice, outside, panicking, span};
 
@@ -103,13 +106,13 @@ where
         let mut fields = Fields::with_capacity(metadata.fields().len());
         attrs.record(&mut visitor(|field, raw| self.core.count(fields.apply(plan.read(field.index(), raw)))));
 
-        let mut above = ctx.span_scope(id).into_iter().flatten().skip(1).map(|span| span.id().into_u64());
-        let ancestor = above.find_map(|id| self.core.open.with(id, |open| Ancestor::of(id, open)));
+        let parent = attrs.parent().cloned().or_else(|| current(&ctx, attrs.is_contextual()));
+        let ancestor = self.nearest(parent, || ctx.span_scope(id), Ancestor::of);
         let opening = Opening {
             id: Some(id.into_u64()),
             kind,
             span_name: metadata.name(),
-            plan: Some(plan),
+            plan,
             fields,
             ancestor,
             explicit: attrs.parent().is_some(),
@@ -123,10 +126,14 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        let Some(plan) = self.core.open.with(id, |open| open.plan.clone()).flatten() else { return };
-        let mut said = Vec::with_capacity(values.len());
-        values.record(&mut visitor(|field, raw| said.push(plan.read(field.index(), raw))));
-        lifecycle::record(&self.core, id, said);
+        // Not visited if it is not exported: the program's `Debug` code would run for nothing.
+        if !self.core.open.has(id) {
+            return;
+        }
+        // One by one: between two values, the visitor runs that code, and nothing may be locked.
+        let record =
+            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| [plan.read(field.index(), raw)]);
+        values.record(&mut visitor(record));
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
@@ -142,20 +149,14 @@ where
             return;
         }
         let now = Instant::now();
-        let mut exported = ctx.event_scope(event).into_iter().flatten().filter_map(|span| {
-            let id = span.id().into_u64();
-            self.core.open.with(id, |open| (id, open.kind))
-        });
-        let nearest = exported.next();
+        // A moment is one of the recognized span's, even in a span of the program's own that is exported in between.
+        let parent = event.parent().cloned().or_else(|| current(&ctx, event.is_contextual()));
+        let nearest = self.nearest(parent, || ctx.event_scope(event), |id, open| (id, open.ours_id.zip(open.ours)));
         // Outside of all spans only a speaking event counts, and it must say which conversation it is about.
         if nearest.is_none() && metadata.fields().field("conversation_id").is_none() {
             return;
         }
-        // A moment is one of the recognized span's, even in a span of the program's own that is exported in between.
-        let ours = nearest.and_then(|(id, kind)| match kind {
-            Some(kind) => Some((id, kind)),
-            None => exported.find_map(|(id, kind)| Some((id, kind?))),
-        });
+        let ours = nearest.and_then(|(_, ours)| ours);
 
         let mut said = Said::default();
         event.record(&mut visitor(|field, raw| said.take(field.name(), raw)));
@@ -213,9 +214,36 @@ thread_local! {
 }
 
 impl GenAiLayer {
+    /// What `look` finds in the nearest exported span. Mostly that is the parent, and the registry need not be asked for
+    /// all that are `above`.
+    fn nearest<'a, S, R>(
+        &self,
+        parent: Option<Id>,
+        above: impl FnOnce() -> Option<Scope<'a, S>>,
+        look: impl Fn(u64, &OpenSpan) -> R,
+    ) -> Option<R>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        let look = |id: Id| {
+            let id = id.into_u64();
+            self.core.open.with(id, |open| look(id, open))
+        };
+        let parent = parent?;
+        look(parent).or_else(|| above()?.find_map(|span| look(span.id())))
+    }
+
     fn watch_for_panic(&self, id: u64) {
         panicking::watch(self.key(), || lifecycle::panicked(&self.core, id));
     }
+}
+
+/// The span that this thread is in, for what takes that for its parent.
+fn current<S>(ctx: &Context<'_, S>, is_contextual: bool) -> Option<Id>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    if is_contextual { ctx.current_span().id().cloned() } else { None }
 }
 
 impl fmt::Debug for GenAiLayer {

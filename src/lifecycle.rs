@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use opentelemetry::trace::Link;
 use opentelemetry::{Context, KeyValue, Value};
@@ -39,8 +39,7 @@ pub(crate) struct Opening {
     pub(crate) id: Option<u64>,
     pub(crate) kind: Option<Kind>,
     pub(crate) span_name: &'static str,
-    /// What its fields mean, if its door needs that again.
-    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) fields: Fields,
     /// The nearest exported span above it.
     pub(crate) ancestor: Option<Ancestor>,
@@ -126,13 +125,16 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
     Some((id, context))
 }
 
-/// Takes recorded values in.
-pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
-    let now = Instant::now();
+/// Takes recorded values in. The span is locked while `read` reads them: it may call nothing of someone else's.
+pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
+where
+    S: IntoIterator<Item = Said>,
+{
     let inherits = |key: &str| core.options.inherits(key);
     let told = core.open.with(id, |open| {
-        let passes_on = said.iter().any(|said| said.gives(inherits));
-        for said in said {
+        let mut passes_on = false;
+        for said in read(&open.plan) {
+            passes_on |= said.gives(inherits);
             core.count(open.fields.apply(said));
         }
         if passes_on {
@@ -148,7 +150,7 @@ pub(crate) fn record(core: &Core, id: u64, said: Vec<Said>) {
     let Some((conversation, turn, inherited, word)) = told.flatten() else { return };
     if let Some(turn) = turn {
         conversation.set_turn_inherited(turn, inherited);
-        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(now)));
+        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(Instant::now())));
     } else {
         conversation.set_inherited(inherited);
     }
@@ -169,21 +171,10 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     }
     price(core, &mut open);
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let first_chunk = open.kind.and_then(|kind| recorded_first_chunk(&open, kind));
     let is_attempt = open.attempt_of.is_some();
     let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, below, .. } = *open;
-    let finishing = Finishing {
-        kind,
-        span_name,
-        context,
-        fields,
-        failure,
-        started: anchor.wall(started),
-        first_chunk: first_chunk.map(|at| anchor.wall(at)),
-        end: anchor.wall(end),
-        is_attempt,
-        attempts: below.attempts,
-    };
+    let attempts = below.attempts;
+    let finishing = Finishing { kind, span_name, context, fields, failure, anchor, started, end, is_attempt, attempts };
     finish::end(core, finishing);
     count_conversation(core, kind, -1);
     finish_made(core, conversation.zip(finish), now, incomplete);
@@ -196,9 +187,9 @@ fn price(core: &Core, open: &mut OpenSpan) {
     if used == Used::default() || open.fields.get(COST).is_some() {
         return;
     }
-    let models = [RESPONSE_MODEL, REQUEST_MODEL].into_iter().filter_map(|key| open.fields.text(key));
+    let mut models = [RESPONSE_MODEL, REQUEST_MODEL].into_iter().filter_map(|key| open.fields.text(key));
     let provider = open.fields.text(PROVIDER_NAME);
-    let Some(price) = models.filter_map(|model| prices.price_of(provider, model)).next() else {
+    let Some(price) = models.find_map(|model| prices.price_of(provider, model)) else {
         return core.counters().without_price();
     };
     if let Some(cost) = price.cost(&used) {
@@ -300,6 +291,21 @@ fn count_from_above(core: &Core, kind: Option<Kind>, fields: &mut Fields, home: 
         if let Some(attempt) = home.ours_id.and_then(|call| core.open.with(call, count)) {
             fields.assume(ATTEMPT, Value::I64(attempt));
         }
+    }
+}
+
+/// Tells everything that a call runs in, up to its turn, that what it used is counted.
+fn tell_runs(core: &Core, from: Option<u64>) {
+    let mut above = from;
+    while let Some(id) = above {
+        above = core
+            .open
+            .with(id, |open| {
+                let goes_on = !bounds_turns(open.kind);
+                open.below.used |= goes_on;
+                open.parent.filter(|_| goes_on)
+            })
+            .flatten();
     }
 }
 
@@ -411,6 +417,12 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
     }
     write_run(open, failed, incomplete);
     let used = Totals::of(&open.fields, failed).or_of_attempts(&open.below.attempts);
+    // What an agent says that its calls used was counted when they closed.
+    let repeats = open.below.used && !open.kind.is_some_and(mapping::is_call);
+    let used = if repeats { used.without_usage() } else { used };
+    if used.is_reported() {
+        tell_runs(core, open.parent);
+    }
     // An attempt is counted by its call, and not by the turn.
     let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
     let is_counted = open.attempt_of.and_then(tell).is_some();
@@ -459,10 +471,10 @@ fn write_run(open: &mut OpenSpan, failed: bool, incomplete: bool) {
     }
 }
 
-/// When the first token or byte came, if a field said how long it took.
+/// When the first token or byte came, if nothing but a field said how long it took.
 fn recorded_first_chunk(open: &OpenSpan, kind: Kind) -> Option<Instant> {
-    let key = mapping::time_to_first_chunk(kind)?;
-    let Some(Value::F64(seconds)) = open.fields.get(key) else { return None };
-    let after = Duration::try_from_secs_f64(*seconds).ok()?;
-    open.started.checked_add(after)
+    if open.first_chunk.is_some() {
+        return None;
+    }
+    open.started.checked_add(open.fields.duration(mapping::time_to_first_chunk(kind)?)?)
 }

@@ -94,9 +94,9 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         context,
         fields,
         failure: None,
-        started: anchor.wall_at(made.started),
-        first_chunk: None,
-        end: anchor.wall_at(ended.at),
+        anchor,
+        started: anchor.instant_at(made.started),
+        end: anchor.instant_at(ended.at),
         is_attempt: false,
         attempts: Totals::default(),
     };

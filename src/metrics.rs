@@ -40,6 +40,9 @@ use crate::totals::Totals;
 const CALL: &[&str] =
     &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE];
 
+/// Those of what was counted in its answer.
+const ANSWER: &[&str] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT];
+
 /// Attributes of what a call used.
 const SERVICE: &[&str] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL];
 
@@ -422,10 +425,10 @@ impl BoundCall {
             |token_type: &'static str| Distribution::of(&instruments.tokens, and(attributes, TOKEN_TYPE, token_type));
         let has_tokens = !latest && matches!(kind, Kind::Llm | Kind::Realtime | Kind::Embeddings);
         let usage = |(key, counter): &(&'static str, Counter<u64>)| {
-            let without_error: Vec<KeyValue> = with_only(attributes, &CALL[..CALL.len() - 1], &choice.more);
+            let without_error: Vec<KeyValue> = with_only(attributes, ANSWER, &choice.more);
             let bound = |modality: &'static str| Sum::of(counter, and(&without_error, TOKEN_MODALITY, modality));
             Usage {
-                key: *key,
+                key,
                 audio_key: audio_part(key),
                 unknown: bound("unknown"),
                 text: bound("text"),

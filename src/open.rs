@@ -32,8 +32,7 @@ pub(crate) struct OpenSpan {
     pub(crate) below: Below,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
-    /// What its fields mean, if its door needs that again.
-    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) plan: Arc<Plan>,
     /// Holds the OpenTelemetry span; attached while the span is entered.
     pub(crate) context: Context,
     /// The exported span that it hangs on.
@@ -70,6 +69,8 @@ pub(crate) struct Below {
     pub(crate) retries: i64,
     /// The next step's number in a workflow.
     pub(crate) next_step: i64,
+    /// Something below reported what it used.
+    pub(crate) used: bool,
     /// Something failed in a workflow.
     pub(crate) failed: bool,
 }

@@ -233,9 +233,8 @@ impl Price {
     }
 
     fn is_for(&self, provider: Option<&str>, model: &str) -> bool {
-        let is_provider = |own: &str| {
-            provider.is_some_and(|provider| provider == own || provider == &*value::provider(own.to_owned()))
-        };
+        let is_provider =
+            |own: &str| provider.is_some_and(|provider| provider == own || provider == value::provider(own));
         matches(&self.0.model, model) && self.0.provider.as_deref().is_none_or(is_provider)
     }
 

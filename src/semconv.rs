@@ -53,6 +53,7 @@ attributes! {
     Plain REQUEST_STOP_SEQUENCES = "gen_ai.request.stop_sequences";
     Plain REQUEST_STREAM = "gen_ai.request.stream";
     Plain REQUEST_REASONING_LEVEL = "gen_ai.request.reasoning.level";
+    Plain REQUEST_ENCODING_FORMATS = "gen_ai.request.encoding_formats";
 
     Plain RESPONSE_MODEL = "gen_ai.response.model";
     Plain RESPONSE_ID = "gen_ai.response.id";
@@ -64,6 +65,7 @@ attributes! {
     Plain USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
     Plain USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.usage.cache_write.input_tokens";
     Plain USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    Plain USAGE_TOOL_USE_PROMPT_TOKENS = "gen_ai.usage.tool_use_prompt_tokens";
     Plain USAGE_AUDIO_INPUT_TOKENS = "gen_ai.usage.audio.input_tokens";
     Plain USAGE_AUDIO_OUTPUT_TOKENS = "gen_ai.usage.audio.output_tokens";
     Plain USAGE_AUDIO_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.audio.cache_read.input_tokens";

@@ -54,7 +54,13 @@ impl Totals {
         if self.is_reported() { self } else { Self { errors: self.errors, ..*attempts } }
     }
 
-    fn is_reported(&self) -> bool {
+    /// The same, but for what was used.
+    pub(crate) fn without_usage(self) -> Self {
+        Self { errors: self.errors, turns: self.turns, interruptions: self.interruptions, ..Self::default() }
+    }
+
+    /// Whether anybody said what was used.
+    pub(crate) fn is_reported(&self) -> bool {
         [self.input_tokens, self.output_tokens, self.characters].iter().any(Option::is_some)
             || self.audio.is_some()
             || self.cost.is_some()

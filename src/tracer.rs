@@ -14,7 +14,7 @@ use crate::beside;
 use crate::core::Core;
 use crate::event::Said as EventSaid;
 use crate::failure::Failure;
-use crate::fields::{Fields, Said};
+use crate::fields::{Fields, Plan, Said};
 use crate::happen::{self, Happening};
 use crate::home::Ancestor;
 use crate::kind::Kind;
@@ -47,12 +47,15 @@ pub struct GenAiTracer<T> {
 struct Door {
     core: Arc<Core>,
     scopes: Scopes,
+    /// The fields of its spans have no places: they come as attributes.
+    no_plan: Arc<Plan>,
 }
 
 impl<T> GenAiTracer<T> {
     pub(crate) fn new(tracer: &Arc<T>, core: Arc<Core>) -> Self {
         beside::wrapped();
-        Self { door: Arc::new(Door { core, scopes: Scopes::default() }), tracer: Arc::clone(tracer) }
+        let door = Door { core, scopes: Scopes::default(), no_plan: Arc::default() };
+        Self { door: Arc::new(door), tracer: Arc::clone(tracer) }
     }
 }
 
@@ -222,7 +225,7 @@ impl Door {
             id: None,
             kind: Some(kind),
             span_name,
-            plan: None,
+            plan: Arc::clone(&self.no_plan),
             fields,
             ancestor: self.ancestor(parent),
             explicit: false,
@@ -316,7 +319,7 @@ struct Other<S> {
 
 impl Ours {
     fn record(&self, said: Said) {
-        lifecycle::record(&self.door.core, self.id, vec![said]);
+        lifecycle::record(&self.door.core, self.id, |_| [said]);
     }
 
     fn end(&self) {
@@ -407,7 +410,7 @@ impl<S: Span> Span for GenAiSpan<S> {
                 let (theirs, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_theirs);
                 ours.context.span().set_attributes(theirs);
                 let said = given.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute));
-                lifecycle::record(&ours.door.core, ours.id, said.collect());
+                lifecycle::record(&ours.door.core, ours.id, |_| said);
             }
             State::Other(other) => other.span.set_attributes(attributes),
             State::Nothing(_) => {}

@@ -42,6 +42,15 @@ impl Raw<'_> {
     }
 
     /// The value as text, if it is more than a truth value.
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Huge(text) => Some(text),
+            Self::Text(text) => Some(text.into_owned()),
+            Self::Bool(_) | Self::Int(_) | Self::Float(_) => self.as_text().map(Cow::into_owned),
+        }
+    }
+
+    /// The same, as long as the value is there.
     pub(crate) fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Bool(_) => None,
@@ -102,8 +111,8 @@ impl Rule {
                 let fits = raw.as_text().is_none_or(|text| text.len() <= MAX_ID);
                 if fits { text(raw, |text| text.into()) } else { Err(Refusal::OutOfRange) }
             }
-            Self::Lowercase => text(raw, |text| text.to_lowercase().into()),
-            Self::Provider => text(raw, |text| provider(text.to_lowercase())),
+            Self::Lowercase => text(raw, |text| lowercase(text).into()),
+            Self::Provider => text(raw, |text| provider(&lowercase(text)).into()),
             Self::EndReason => match raw {
                 Raw::Text(text) => end_reason(text).map(Some),
                 _ => Err(Refusal::WrongType),
@@ -149,18 +158,24 @@ fn text(raw: &Raw<'_>, become_text: impl Fn(&str) -> Arc<str>) -> Result<Option<
     Ok((!text.is_empty()).then(|| Value::String(become_text(&text).into())))
 }
 
+/// Most names are in lower case already.
+fn lowercase(text: &str) -> Cow<'_, str> {
+    let is_lowercase = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_lowercase { text.into() } else { text.to_lowercase().into() }
+}
+
 /// The registry's value for a provider, or the provider as it is.
-pub(crate) fn provider(lowercase: String) -> Arc<str> {
-    match lowercase.as_str() {
-        "google" => "gcp.gen_ai".into(),
-        "gemini" => "gcp.gemini".into(),
-        "vertex" => "gcp.vertex_ai".into(),
-        "bedrock" => "aws.bedrock".into(),
-        "azure" => "azure.ai.openai".into(),
-        "mistral" => "mistral_ai".into(),
-        "xai" | "grok" => "x_ai".into(),
-        "moonshot" => "moonshot_ai".into(),
-        _ => lowercase.into(),
+pub(crate) fn provider(lowercase: &str) -> &str {
+    match lowercase {
+        "google" => "gcp.gen_ai",
+        "gemini" => "gcp.gemini",
+        "vertex" => "gcp.vertex_ai",
+        "bedrock" => "aws.bedrock",
+        "azure" => "azure.ai.openai",
+        "mistral" => "mistral_ai",
+        "xai" | "grok" => "x_ai",
+        "moonshot" => "moonshot_ai",
+        _ => lowercase,
     }
 }
 

@@ -120,9 +120,9 @@ fn every_text_of_the_contract_is_its_attribute() {
         ["stt", "tts"] ["language"] = "de-CH" => "voice.language": "de-CH";
         ["turn", "tts", "realtime"] ["interruption_source"] = "user" => "voice.interruption.source": "user";
         ["turn", "conversation", "workflow"] ["end_reason"] = "session_closed" => "voice.end_reason": "session_closed";
-        ["stt", "llm", "tts", "embeddings", "retrieval", "realtime"] ["request_id"] = "q-1" => "voice.request.id": "q-1";
+        ["stt", "llm", "tts", "embeddings", "retrieval", "realtime"] ["request_id", "rig.provider_request_id"]
+            = "q-1" => "voice.request.id": "q-1";
         ["llm"] ["langfuse.trace.name"] = "call" => "langfuse.trace.name": "call";
-        ["llm"] ["gen_ai.request.encoding_formats"] = "float" => "gen_ai.request.encoding_formats": "float";
     }
     rows! {
         "tts" { "output_type" = "audio" } => { "gen_ai.output.type": "audio" }
@@ -141,7 +141,8 @@ fn every_number_of_the_contract_is_its_attribute() {
             = 7_usize => "gen_ai.usage.cache_read.input_tokens": 7;
         ["llm"] ["cache_write_tokens", "cache_creation_tokens", "gen_ai.usage.cache_creation.input_tokens"]
             = 8_i32 => "gen_ai.usage.cache_write.input_tokens": 8;
-        ["llm"] ["reasoning_tokens"] = 3_u128 => "gen_ai.usage.reasoning.output_tokens": 3;
+        ["llm"] ["reasoning_tokens", "gen_ai.usage.reasoning_tokens"] = 3_u128 => "gen_ai.usage.reasoning.output_tokens": 3;
+        ["llm"] ["gen_ai.usage.tool_use_prompt_tokens"] = 5_u64 => "gen_ai.usage.tool_use_prompt_tokens": 5;
         ["llm", "realtime", "stt", "tts"] ["input_audio_tokens"] = 1 => "gen_ai.usage.audio.input_tokens": 1;
         ["llm", "realtime", "stt", "tts"] ["output_audio_tokens"] = 0 => "gen_ai.usage.audio.output_tokens": 0;
         ["llm", "realtime", "stt", "tts"] ["cached_audio_tokens"] = 1 => "gen_ai.usage.audio.cache_read.input_tokens": 1;
@@ -185,6 +186,8 @@ fn every_flag_and_list_of_the_contract_is_its_attribute() {
             = "stop" => "gen_ai.response.finish_reasons": strings(&["stop"]);
         ["llm"] ["finish_reason", "finish_reasons"]
             = r#"["stop", "length"]"# => "gen_ai.response.finish_reasons": strings(&["stop", "length"]);
+        ["embeddings"] ["encoding_format", "encoding_formats", "gen_ai.request.encoding_formats"]
+            = r#"["float"]"# => "gen_ai.request.encoding_formats": strings(&["float"]);
         ["llm"] ["stop"] = debug(["a", "b"]) => "gen_ai.request.stop_sequences": strings(&["a", "b"]);
     }
     rows! {

@@ -287,3 +287,15 @@ fn an_evaluation_is_a_span_event_of_the_conventions() {
     );
     assert_eq!(attributes(1), [r#"score=String(Owned("high"))"#]);
 }
+
+#[test]
+fn what_an_agent_repeats_of_its_calls_is_counted_once() {
+    let exported = exported(|| {
+        let _turn = info_span!("turn").entered();
+        let agent = info_span!("agent", gen_ai.usage.input_tokens = 10).entered();
+        drop(info_span!("step").in_scope(|| info_span!("llm", input_tokens = 10)));
+        drop(agent);
+        drop(info_span!("agent", gen_ai.usage.input_tokens = 5));
+    });
+    assert_eq!(exported.attribute("turn", "voice.usage.input_tokens"), Some(Value::I64(15)));
+}

@@ -1,5 +1,6 @@
 //! What is measured, exactly.
 #![cfg(test)]
+#![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "small numbers, and the same ones")]
 
 mod support;
 
@@ -35,8 +36,8 @@ fn measured(program: impl FnOnce()) -> Points {
 
 fn points(meters: &SdkMeterProvider, exporter: &InMemoryMetricExporter) -> Points {
     meters.force_flush().unwrap();
-    let exported = exporter.get_finished_metrics().unwrap();
-    let last = exported.last().map(|resource| resource.scope_metrics().collect::<Vec<_>>()).unwrap_or_default();
+    let finished = exporter.get_finished_metrics().unwrap();
+    let last = finished.last().map(|resource| resource.scope_metrics().collect::<Vec<_>>()).unwrap_or_default();
     last.iter().flat_map(|scope| scope.metrics()).flat_map(of_metric).collect()
 }
 

@@ -10,6 +10,8 @@ mod events;
 mod fields;
 #[path = "kinds.rs"]
 mod kinds;
+#[path = "libraries.rs"]
+mod libraries;
 #[path = "tree.rs"]
 mod tree;
 #[path = "turns.rs"]

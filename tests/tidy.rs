@@ -44,10 +44,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "home",
             "lifecycle",
             "notice",
+            "open",
             "outside",
             "panicking",
             "semconv",
             "span",
+            "value",
             "visit",
         ],
     ),
@@ -138,8 +140,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "finish",
         &[
-            "content", "core", "dialect", "event", "failure", "fields", "kind", "mapping", "metrics", "semconv",
-            "span", "totals",
+            "clock", "content", "core", "dialect", "event", "failure", "fields", "kind", "mapping", "metrics",
+            "semconv", "span", "totals",
         ],
     ),
     (
