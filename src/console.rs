@@ -8,21 +8,26 @@ use std::env;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter, SpanProcessor};
 
+use crate::delivery::Delivery;
 use crate::notice;
+use crate::stats::Tally;
+use crate::variables::Batches;
 
 const VARIABLE: &str = "OTEL_CONSOLE_EXPORT";
 
-/// Spans that may wait to be printed. A terminal that is held (Ctrl-S) fills it; then the SDK drops spans and says so.
-const QUEUE: usize = 8_192;
+/// A terminal that is held (Ctrl-S) fills the queue; then spans are dropped, and it is said so. A batch is one span: the one
+/// that ends wakes the exporter, and the delay is only what is left when a wake-up is missed.
+const BATCHES: Batches = Batches { queue: 8_192, batch: 1, delay: Duration::from_secs(1) };
 
 /// The span processor that prints to the console, if `OTEL_CONSOLE_EXPORT` asks for it; for a tracer provider of your
 /// own. [`Telemetry::from_env`](crate::Telemetry::from_env) has it already.
@@ -53,15 +58,29 @@ const QUEUE: usize = 8_192;
 /// ```
 #[must_use]
 pub fn console_from_env() -> Option<impl SpanProcessor + 'static> {
+    is_on().then(|| delivery(None, &Arc::default()))
+}
+
+/// Whether the variable asks for the console, which is then somebody's to install.
+pub(crate) fn is_on() -> bool {
     ASKED_FOR.store(true, Ordering::Relaxed);
     match Choice::from_env() {
-        Choice::Off => None,
-        Choice::Stdout => Some(processor()),
+        Choice::Off => false,
+        Choice::Stdout => true,
         Choice::Unknown(value) => {
             warn_unknown(&value);
-            None
+            false
         }
     }
+}
+
+/// The way of spans to the console, of a program that is this `resource`.
+pub(crate) fn delivery(resource: Option<&Resource>, tally: &Arc<Tally>) -> Delivery {
+    let mut console = Console::default();
+    if let Some(resource) = resource {
+        console.set_resource(resource);
+    }
+    Delivery::new(console, "the console", BATCHES, tally)
 }
 
 /// Says once that the variable is on and nothing prints: the provider was made without [`console_from_env`].
@@ -113,16 +132,6 @@ fn warn_unknown(value: &str) {
     });
 }
 
-fn processor() -> BatchSpanProcessor {
-    // A batch of one: the span that ends wakes the worker. The delay is only what is left when a wake-up is missed.
-    let config = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUE)
-        .with_max_export_batch_size(1)
-        .with_scheduled_delay(Duration::from_secs(1))
-        .build();
-    BatchSpanProcessor::builder(Console::default()).with_batch_config(config).build()
-}
-
 #[derive(Debug, Default)]
 struct Console {
     stdout: opentelemetry_stdout::SpanExporter,
@@ -133,14 +142,14 @@ impl SpanExporter for Console {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         for span in batch {
             if self.closed.load(Ordering::Relaxed) {
-                break;
+                return Err(OTelSdkError::AlreadyShutdown);
             }
             // A panic in here would take the worker with it, and all later spans.
             let printed = catch_unwind(AssertUnwindSafe(|| self.print(span)));
             match printed {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => self.close(&error.to_string()),
-                Err(_) => self.close("writing to stdout panicked"),
+                Ok(Err(error)) => return self.close(&error.to_string()),
+                Err(_) => return self.close("writing to stdout panicked"),
             }
         }
         Ok(())
@@ -167,10 +176,11 @@ impl Console {
         stdout.flush()
     }
 
-    fn close(&self, why: &str) {
+    fn close(&self, why: &str) -> OTelSdkResult {
         static CLOSED: notice::Once = notice::Once::new();
         self.closed.store(true, Ordering::Relaxed);
         CLOSED.say(|| format!("spans are no longer printed: {why}"));
+        Err(OTelSdkError::AlreadyShutdown)
     }
 }
 

@@ -119,6 +119,10 @@ impl Shared {
         self.counters.stats()
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The layers that are still there.
     pub(crate) fn cores(&self) -> Vec<Arc<Core>> {
         self.cores.lock().iter().filter_map(Weak::upgrade).collect()
@@ -173,7 +177,7 @@ impl Core {
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.shared.counters
+        self.shared.counters()
     }
 
     /// Counts a value that was refused.

@@ -19,7 +19,7 @@ use crate::lifecycle;
 use crate::mapping;
 use crate::notice;
 use crate::prices::Prices;
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 use crate::tracer::{GenAiTracer, Quiet};
 
 /// The options of the layer, and where it comes from.
@@ -273,6 +273,16 @@ impl GenAi {
     pub fn with_max_conversations(mut self, conversations: usize) -> Self {
         self.options.max_conversations = conversations;
         self
+    }
+
+    /// Where what becomes of exported spans is counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.shared.counters()
+    }
+
+    /// The options of another one, counted where this one counts.
+    pub(crate) fn with_options_of(self, other: Self) -> Self {
+        Self { options: other.options, shared: self.shared }
     }
 
     /// Reads what the layers of these options count, and shuts them down: before or after they are made.

@@ -48,6 +48,7 @@ mod console;
 mod content;
 mod conversation;
 mod core;
+mod delivery;
 mod dialect;
 mod event;
 mod ext;
@@ -71,6 +72,8 @@ mod names;
 mod notice;
 mod ongoing;
 mod open;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outside;
 mod panicking;
 mod parts;
@@ -88,6 +91,7 @@ mod traceparent;
 mod tracer;
 mod turn;
 mod value;
+mod variables;
 mod visit;
 
 pub use console::console_from_env;
@@ -99,7 +103,7 @@ pub use genai::{GenAi, Handle};
 pub use kind::Kind;
 pub use layer::GenAiLayer;
 pub use prices::{Price, Prices, PricesError};
-pub use stats::{Refused, Stats};
+pub use stats::{Dropped, Exports, Refused, Stats};
 pub use telemetry::{Telemetry, TelemetryError};
 pub use tracer::{GenAiSpan, GenAiTracer};
 

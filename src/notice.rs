@@ -14,10 +14,15 @@ impl Once {
         Self(AtomicBool::new(false))
     }
 
-    /// Says `text`, if it was not said before. A closed stderr is nobody's loss.
+    /// Says `text`, if it was not said before.
     pub(crate) fn say(&self, text: impl FnOnce() -> String) {
         if !self.0.swap(true, Ordering::Relaxed) {
-            let _ = writeln!(std::io::stderr(), "tracing-genai: {}", text());
+            say(&text());
         }
     }
+}
+
+/// Says `text`. A closed stderr is nobody's loss.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "tracing-genai: {text}");
 }

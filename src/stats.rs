@@ -1,5 +1,6 @@
 //! What was counted about our own work?
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::value::Refusal;
@@ -27,6 +28,10 @@ pub struct Stats {
     pub conversations_over_limit: u64,
     /// Conversations without a span of their own that were forgotten because nothing happened in them.
     pub conversations_evicted: u64,
+    /// What became of the spans that [`Telemetry`](crate::Telemetry) sends over OTLP; all zero where it sends none.
+    pub otlp: Exports,
+    /// What became of the spans that [`Telemetry`](crate::Telemetry) prints; all zero where it prints none.
+    pub console: Exports,
 }
 
 impl Stats {
@@ -60,6 +65,113 @@ impl Refused {
     }
 }
 
+/// What became of the sampled spans that ended, on their way through one exporter. Each of them is exported, dropped or
+/// still [queued](Self::queued), at any time and to the span.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exports {
+    /// Spans that ended, the layer's and those that the program made with
+    /// [`Telemetry::tracer_provider`](crate::Telemetry::tracer_provider).
+    pub ended: u64,
+    /// Spans that the exporter took over: a receiver said that it has them, or the console printed them. What a receiver
+    /// takes and rejects in part counts as taken; `opentelemetry-otlp` has a line in the program's log for it.
+    pub exported: u64,
+    /// Spans that are lost.
+    pub dropped: Dropped,
+}
+
+impl Exports {
+    /// Spans that wait, or are being sent. After a shutdown that ran out of time they are as good as lost.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.ended.saturating_sub(self.exported + self.dropped.total())
+    }
+}
+
+/// Spans that were lost on their way through an exporter, by the reason why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// As many as the queue holds were waiting already: the receiver is too slow, or does not answer.
+    pub queue_full: u64,
+    /// The exporter gave up: the receiver is not there, refused them, or did not answer in time. Where only its answer was
+    /// late, it has them all the same.
+    pub export_failed: u64,
+    /// They ended after the shutdown.
+    pub after_shutdown: u64,
+}
+
+impl Dropped {
+    /// All lost spans.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.queue_full + self.export_failed + self.after_shutdown
+    }
+}
+
+/// Counts what becomes of the spans of one exporter.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    ended: AtomicU64,
+    exported: AtomicU64,
+    queue_full: AtomicU64,
+    export_failed: AtomicU64,
+    after_shutdown: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn ended(&self) {
+        self.ended.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn exported(&self, spans: u64) {
+        self.exported.fetch_add(spans, Ordering::Release);
+    }
+
+    pub(crate) fn dropped(&self, why: Loss, spans: u64) {
+        let counter = match why {
+            Loss::QueueFull => &self.queue_full,
+            Loss::ExportFailed => &self.export_failed,
+            Loss::AfterShutdown => &self.after_shutdown,
+        };
+        counter.fetch_add(spans, Ordering::Release);
+    }
+
+    /// What is true at one moment, unless more spans leave all the while than can be counted.
+    pub(crate) fn exports(&self) -> Exports {
+        let (mut exported, mut dropped) = self.left();
+        // What left before is read first, so that none is counted out that was not counted in.
+        let mut ended = self.ended.load(Ordering::Acquire);
+        for _ in 0..100 {
+            let left = self.left();
+            if left == (exported, dropped) {
+                break;
+            }
+            (exported, dropped) = left;
+            ended = self.ended.load(Ordering::Acquire);
+        }
+        Exports { ended, exported, dropped }
+    }
+
+    fn left(&self) -> (u64, Dropped) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        let dropped = Dropped {
+            queue_full: read(&self.queue_full),
+            export_failed: read(&self.export_failed),
+            after_shutdown: read(&self.after_shutdown),
+        };
+        (read(&self.exported), dropped)
+    }
+}
+
+/// Why a span is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    QueueFull,
+    ExportFailed,
+    AfterShutdown,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     opened: AtomicU64,
@@ -74,6 +186,8 @@ pub(crate) struct Counters {
     names: AtomicU64,
     over_limit: AtomicU64,
     evicted: AtomicU64,
+    pub(crate) otlp: Arc<Tally>,
+    pub(crate) console: Arc<Tally>,
 }
 
 impl Counters {
@@ -143,6 +257,8 @@ impl Counters {
             names_over_limit: read(&self.names),
             conversations_over_limit: read(&self.over_limit),
             conversations_evicted: read(&self.evicted),
+            otlp: self.otlp.exports(),
+            console: self.console.exports(),
         }
     }
 }

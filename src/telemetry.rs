@@ -2,19 +2,26 @@
 
 use std::env;
 use std::fmt;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
+#[cfg(doc)]
 use crate::console::console_from_env;
+use crate::delivery::{Delivery, Shared};
 use crate::genai::{GenAi, Handle};
 use crate::layer::GenAiLayer;
-use crate::notice;
+#[cfg(feature = "otlp")]
+use crate::otlp::{Exporter, Refused, Settings, Unusable};
 use crate::stats::Stats;
+use crate::variables::{Asked, Batches};
+use crate::{console, notice};
 
 /// How long a dropped [`Telemetry`] waits for its exporters.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,43 +44,76 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// | variable | |
 /// |---|---|
-/// | `OTEL_CONSOLE_EXPORT` | prints spans, see [`console_from_env`] |
+/// | `OTEL_SDK_DISABLED` | `true`: nothing is exported, whatever else is said |
+/// | `OTEL_TRACES_EXPORTER` | a list of `otlp`, `console` and `none`; default: `otlp` if there is an endpoint, else `none` |
+/// | `OTEL_CONSOLE_EXPORT` | prints spans as well, see [`console_from_env`] |
 /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the resource |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | the sampler; default `parentbased_always_on` |
-/// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_EVENT_COUNT_LIMIT`, `OTEL_SPAN_LINK_COUNT_LIMIT` | the SDK's limits; default 128 each |
+/// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_EVENT_COUNT_LIMIT`, `OTEL_SPAN_LINK_COUNT_LIMIT`, `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT`, `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT` | the SDK's limits; default 128 each, or `OTEL_ATTRIBUTE_COUNT_LIMIT` for attributes |
+///
+/// With the feature `otlp`, each of these also as `OTEL_EXPORTER_OTLP_TRACES_…`, which comes first:
+///
+/// | variable | |
+/// |---|---|
+/// | `OTEL_EXPORTER_OTLP_ENDPOINT` | a URL, which turns OTLP on; `/v1/traces` is appended, but not to the one of the spans, nor with gRPC; default `http://localhost:4318`, with gRPC `http://localhost:4317` |
+/// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf`, `http/json` (feature `otlp-json`), `grpc` (feature `otlp-grpc`); default `http/protobuf` |
+/// | `OTEL_EXPORTER_OTLP_HEADERS` | `name=value,…`, values percent-encoded; default: none |
+/// | `OTEL_EXPORTER_OTLP_TIMEOUT` | how long one export may take, in milliseconds, with what is tried again; default 10,000 |
+/// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `gzip`, `zstd`, `none`; default `none` |
+/// | `OTEL_EXPORTER_OTLP_INSECURE` | `true`: a gRPC endpoint without `http://` or `https://` has no TLS; default `false` |
+///
+/// | variable | |
+/// |---|---|
+/// | `OTEL_BSP_MAX_QUEUE_SIZE` | spans that may wait for OTLP, those that are being sent among them; default 2,048, at most 1,000,000 |
+/// | `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` | spans that are sent together; default 512 |
+/// | `OTEL_BSP_SCHEDULE_DELAY` | how long a batch that is not full waits, in milliseconds; default 5,000 |
+///
+/// An empty variable is one that is not set. `OTEL_PROPAGATORS`, `OTEL_BSP_EXPORT_TIMEOUT`, limits on the length of values
+/// and OTLP's certificates are not honoured: one warning names those that are set.
+///
+/// Spans are sent on threads of its own: it works without a runtime, in any of tokio's, and inside `#[tokio::main]`. A
+/// receiver that is slow, broken or away costs the program nothing but the spans that find the queue full:
+/// [`Stats::otlp`] counts them, and notices on stderr say when the loss begins and when it is over.
 ///
 /// Without any exporter it works and exports nothing. It installs nothing global: neither a subscriber nor a tracer
 /// provider nor a propagator.
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
+    deliveries: Vec<Arc<Delivery>>,
     genai: GenAi,
 }
 
 impl Telemetry {
-    /// Reads the environment and makes the provider.
+    /// Reads the environment and makes the provider. It connects to nobody yet: a receiver that is away is no error.
     ///
     /// # Errors
     ///
-    /// When the console is asked for and the operating system gives no thread for it. A variable with an unknown value
-    /// is no error: one warning on stderr names it, and its default holds.
+    /// When OTLP is asked for and its endpoint, headers, protocol, timeout or compression can't be used, or when the
+    /// operating system gives no thread. Any other variable with an unknown value is no error, and neither is OTLP in a
+    /// program that was built without it: a warning on stderr names it, and its default holds.
     pub fn from_env() -> Result<Self, TelemetryError> {
-        if let Some(warning) =
-            sampler_warning(variable("OTEL_TRACES_SAMPLER").as_deref(), variable("OTEL_TRACES_SAMPLER_ARG").as_deref())
-        {
-            static SAMPLER: notice::Once = notice::Once::new();
-            SAMPLER.say(|| warning);
+        let asked = Asked::of(variable);
+        if !asked.warnings.is_empty() {
+            static WARNINGS: notice::Once = notice::Once::new();
+            WARNINGS.say(|| asked.warnings.join("\ntracing-genai: "));
         }
-        let mut provider = SdkTracerProvider::builder();
-        // The SDK panics when it gets no thread.
-        if let Some(console) = catch_unwind(console_from_env).map_err(|_| TelemetryError::Console)? {
-            provider = provider.with_span_processor(console);
+        let genai = GenAi::from_env();
+        let resource = Resource::builder().build();
+        let mut deliveries = Vec::new();
+        if asked.otlp && !asked.disabled {
+            deliveries.extend(otlp_delivery(&resource, asked.batches, &genai)?);
         }
-        Ok(Self { provider: provider.build(), genai: GenAi::from_env() })
+        if (console::is_on() || asked.console) && !asked.disabled {
+            let tally = &genai.counters().console;
+            deliveries.push(started(|| console::delivery(Some(&resource), tally)).ok_or(TelemetryError::Console)?);
+        }
+        let provider = provider(&asked, resource, &deliveries);
+        Ok(Self { provider, deliveries, genai })
     }
 
     /// The same with these options, instead of what [`GenAi::from_env`] gives. Begin with that, if the environment is to
-    /// have its say; layers that were made before keep what they have.
+    /// have its say; layers that were made before keep what they have, and what is counted is in this one's [`Stats`].
     ///
     /// ```
     /// use tracing_genai::{Dialect, GenAi, Telemetry};
@@ -85,7 +125,7 @@ impl Telemetry {
     /// ```
     #[must_use]
     pub fn with_options(mut self, options: GenAi) -> Self {
-        self.genai = options;
+        self.genai = std::mem::take(&mut self.genai).with_options_of(options);
         self
     }
 
@@ -115,19 +155,37 @@ impl Telemetry {
     }
 
     /// Ends what is open, marked `voice.incomplete=true`, and flushes and stops the exporters, within `timeout`.
-    /// Spans that open later are not exported. A second call changes nothing.
+    /// Spans that open later are not exported, and counted as dropped. A second call changes nothing and waits for nothing.
     ///
     /// It blocks the thread that it is called on, and needs no runtime.
     ///
     /// # Errors
     ///
-    /// When an exporter failed or was not done in time.
+    /// When spans were lost in this shutdown: an exporter failed or was not done in time. What was lost before is in the
+    /// [`Stats`], here and at any time.
     pub fn shutdown(&self, timeout: Duration) -> Result<Stats, TelemetryError> {
         let begun = Instant::now();
-        let stats = self.handle().shutdown(timeout);
-        match self.provider.shutdown_with_timeout(timeout.saturating_sub(begun.elapsed())) {
-            Ok(()) | Err(OTelSdkError::AlreadyShutdown) => Ok(stats),
-            Err(error) => Err(TelemetryError::Flush(error)),
+        self.handle().shutdown(timeout);
+        let (mut lost, mut why) = (0, None);
+        for (done, delivery) in self.deliveries.iter().enumerate() {
+            let before = delivery.exports().dropped.total();
+            // One that hangs leaves the next its part.
+            let left = u32::try_from(self.deliveries.len() - done).unwrap_or(1);
+            let stopped = delivery.shut_down(timeout.saturating_sub(begun.elapsed()) / left);
+            if matches!(stopped, Err(OTelSdkError::AlreadyShutdown)) {
+                continue;
+            }
+            let exports = delivery.exports();
+            let spans = exports.dropped.total() - before + exports.queued();
+            if spans > 0 {
+                lost += spans;
+                let failure = || OTelSdkError::InternalFailure(delivery.failure().unwrap_or_default());
+                why = Some(stopped.err().unwrap_or_else(failure));
+            }
+        }
+        match why {
+            Some(source) => Err(TelemetryError::Flush { lost, source }),
+            None => Ok(self.stats()),
         }
     }
 }
@@ -141,21 +199,118 @@ impl Drop for Telemetry {
     }
 }
 
+/// The way of spans over OTLP, if the program was built with it.
+#[cfg(feature = "otlp")]
+fn otlp_delivery(
+    resource: &Resource,
+    batches: Batches,
+    genai: &GenAi,
+) -> Result<Option<Arc<Delivery>>, TelemetryError> {
+    let settings = Settings::of(variable)?;
+    if let Some(feature) = settings.missing_feature() {
+        warn_not_built(feature);
+        return Ok(None);
+    }
+    let exporter = Exporter::new(&settings, resource).map_err(|Refused(reason)| TelemetryError::Otlp(reason))?;
+    let tally = &genai.counters().otlp;
+    let delivery = started(|| Delivery::new(exporter, "the OTLP receiver", batches, tally));
+    delivery.map(Some).ok_or_else(|| TelemetryError::Otlp("it got no thread".into()))
+}
+
+#[cfg(not(feature = "otlp"))]
+#[expect(clippy::unnecessary_wraps, reason = "it is the signature of the one that can fail")]
+fn otlp_delivery(_: &Resource, _: Batches, _: &GenAi) -> Result<Option<Arc<Delivery>>, TelemetryError> {
+    warn_not_built("otlp");
+    Ok(None)
+}
+
+fn warn_not_built(feature: &str) {
+    static NOT_BUILT: notice::Once = notice::Once::new();
+    NOT_BUILT.say(|| {
+        format!(
+            "the environment asks for OTLP, but nothing is sent: build with the feature `{feature}` of tracing-genai"
+        )
+    });
+}
+
+/// A delivery, unless there is no thread for it: the SDK panics then.
+fn started(start: impl FnOnce() -> Delivery) -> Option<Arc<Delivery>> {
+    catch_unwind(AssertUnwindSafe(start)).ok().map(Arc::new)
+}
+
+fn provider(asked: &Asked, resource: Resource, deliveries: &[Arc<Delivery>]) -> SdkTracerProvider {
+    let mut provider = SdkTracerProvider::builder().with_resource(resource);
+    if asked.disabled {
+        provider = provider.with_sampler(Sampler::AlwaysOff);
+    }
+    let limits = &asked.limits;
+    if let Some(attributes) = limits.attributes {
+        provider = provider.with_max_attributes_per_span(attributes);
+    }
+    if let Some(events) = limits.events {
+        provider = provider.with_max_events_per_span(events);
+    }
+    if let Some(links) = limits.links {
+        provider = provider.with_max_links_per_span(links);
+    }
+    if let Some(attributes) = limits.attributes_per_event {
+        provider = provider.with_max_attributes_per_event(attributes);
+    }
+    if let Some(attributes) = limits.attributes_per_link {
+        provider = provider.with_max_attributes_per_link(attributes);
+    }
+    for delivery in deliveries {
+        provider = provider.with_span_processor(Shared(Arc::clone(delivery)));
+    }
+    provider.build()
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 /// What can go wrong in [`Telemetry`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TelemetryError {
     /// The console got no thread from the operating system.
     Console,
-    /// An exporter failed or was not done in time when it was to flush.
-    Flush(OTelSdkError),
+    /// A variable that says where or how OTLP goes has a value that can't be used.
+    #[non_exhaustive]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// Its value, without what may be a secret: of headers nothing is told.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The OTLP exporter could not be started.
+    Otlp(String),
+    /// Spans were lost in the shutdown: an exporter failed, or was not done in time.
+    #[non_exhaustive]
+    Flush {
+        /// How many, of all exporters.
+        lost: u64,
+        /// What an exporter said.
+        source: OTelSdkError,
+    },
+}
+
+#[cfg(feature = "otlp")]
+impl From<Unusable> for TelemetryError {
+    fn from(Unusable { variable, value, reason }: Unusable) -> Self {
+        Self::Variable { name: variable, value, reason }
+    }
 }
 
 impl fmt::Display for TelemetryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Console => f.write_str("the console exporter could not start its thread"),
-            Self::Flush(error) => write!(f, "spans may be lost, the exporters did not flush: {error}"),
+            Self::Variable { name, value, reason } => write!(f, "{name}={value:?} can't be used: {reason}"),
+            Self::Otlp(reason) => write!(f, "the OTLP exporter could not start: {reason}"),
+            Self::Flush { lost, source } => write!(f, "{lost} spans were not exported before the shutdown: {source}"),
         }
     }
 }
@@ -163,49 +318,8 @@ impl fmt::Display for TelemetryError {
 impl std::error::Error for TelemetryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Console => None,
-            Self::Flush(error) => Some(error),
-        }
-    }
-}
-
-fn variable(name: &str) -> Option<String> {
-    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-}
-
-/// The SDK falls back without a word that anybody could see: its log has no subscriber yet.
-fn sampler_warning(sampler: Option<&str>, arg: Option<&str>) -> Option<String> {
-    let sampler = sampler?;
-    match sampler {
-        "always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off" => None,
-        "traceidratio" | "parentbased_traceidratio" => {
-            let is_ratio =
-                arg.as_ref().is_some_and(|arg| arg.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)));
-            (!is_ratio).then(|| {
-                format!(
-                    "OTEL_TRACES_SAMPLER_ARG={:?} is no ratio from 0 to 1, every trace is sampled",
-                    arg.unwrap_or_default()
-                )
-            })
-        }
-        _ => Some(format!("OTEL_TRACES_SAMPLER={sampler:?} is not known, every trace is sampled")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sampler_warning;
-
-    #[test]
-    fn a_sampler_that_the_sdk_does_not_have_is_named() {
-        let warning = |sampler: &str, arg: Option<&str>| sampler_warning(Some(sampler), arg);
-        assert_eq!(sampler_warning(None, None), None);
-        assert_eq!(warning("always_off", None), None);
-        assert_eq!(warning("traceidratio", Some("0.25")), None);
-        for (sampler, arg) in
-            [("sometimes", None), ("traceidratio", None), ("parentbased_traceidratio", Some("many")), ("xray", None)]
-        {
-            assert!(warning(sampler, arg).is_some(), "{sampler}");
+            Self::Console | Self::Variable { .. } | Self::Otlp(_) => None,
+            Self::Flush { source, .. } => Some(source),
         }
     }
 }

@@ -27,7 +27,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "tracer",
         ],
     ),
-    ("telemetry", &["console", "genai", "layer", "notice", "stats"]),
+    ("telemetry", &["console", "delivery", "genai", "layer", "notice", "otlp", "stats", "variables"]),
+    ("otlp", &[]),
     ("ext", &["layer"]),
     (
         "genai",
@@ -151,7 +152,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "semconv", "span", "stats", "value",
         ],
     ),
-    ("console", &["notice"]),
+    ("console", &["delivery", "notice", "stats", "variables"]),
+    ("delivery", &["notice", "stats", "variables"]),
     ("span", &["dialect", "failure", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
     ("metrics", &["fields", "kind", "mapping", "semconv", "stats", "totals"]),
     ("live", &["conversation"]),
@@ -182,6 +184,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("semconv", &[]),
     ("redact", &[]),
     ("traceparent", &[]),
+    ("variables", &[]),
     ("clock", &[]),
     ("notice", &[]),
     ("outside", &[]),
@@ -210,6 +213,7 @@ const PURE: &[&str] = &[
     "redact",
     "semconv",
     "traceparent",
+    "variables",
 ];
 
 /// Each file of `src` without its tests and comments.
@@ -331,7 +335,7 @@ fn version(text: &str) -> Vec<u32> {
 #[test]
 fn no_dependency_asks_for_a_newer_rust_than_the_crate_says() {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1"])
+        .args(["metadata", "--all-features", "--format-version", "1"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

@@ -13,6 +13,16 @@ pub(crate) fn example(name: &str) -> Command {
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--examples"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // With the features of this test, which are built already.
+        for (feature, is_on) in [
+            ("otlp", cfg!(feature = "otlp")),
+            ("otlp-grpc", cfg!(feature = "otlp-grpc")),
+            ("otlp-json", cfg!(feature = "otlp-json")),
+        ] {
+            if is_on {
+                cargo.args(["--features", feature]);
+            }
+        }
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
@@ -63,6 +73,15 @@ pub(crate) struct Printed {
     pub(crate) end: String,
     pub(crate) status: String,
     pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// An event of a span as the console shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) time: String,
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 /// What the console shows, in the order in which the spans started.
@@ -94,8 +113,17 @@ impl Console {
                 span.end = time;
             } else if let Some(status) = value("Status") {
                 span.status = status;
+            } else if line.starts_with("\tEvent #") {
+                span.events.push(Event::default());
             } else if let Some((key, value)) = line.strip_prefix("\t\t ->  ").and_then(|pair| pair.split_once(": ")) {
-                span.attributes.insert(key.to_owned(), value.to_owned());
+                let attributes = span.events.last_mut().map_or(&mut span.attributes, |event| &mut event.attributes);
+                attributes.insert(key.to_owned(), value.to_owned());
+            } else if let Some(event) = span.events.last_mut() {
+                if let Some(name) = value("Name") {
+                    event.name = name;
+                } else if let Some(time) = value("Timestamp") {
+                    event.time = time;
+                }
             }
         }
         spans.sort_by(|one, other| one.start.cmp(&other.start));

@@ -1,0 +1,121 @@
+//! What OpenTelemetry's variables do: each is honoured or named.
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::console::{Console, child, is_child, stderr, stdout};
+use tracing::{info, info_span};
+use tracing_genai::Telemetry;
+use tracing_subscriber::prelude::*;
+
+/// A turn with an llm call below it, by the environment, and what was counted.
+fn a_turn() {
+    let telemetry = Telemetry::from_env().unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let _turn = info_span!("turn").entered();
+        info_span!("llm", model = "m", input_tokens = 7).in_scope(|| {
+            info!("one");
+            info!("other");
+        });
+    });
+    let stats = telemetry.shutdown(Duration::from_secs(5)).unwrap();
+    assert_eq!((stats.console.queued(), stats.otlp.ended), (0, 0));
+    println!("\nprinted {} of {}", stats.console.exported, stats.console.ended);
+}
+
+/// What it prints, what it counts as printed, and what it warns of, with these variables.
+fn with(test: &str, variables: &[(&str, &str)]) -> (Console, String, String) {
+    let output = child(test).envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    let said = stdout(&output);
+    let counted = said.lines().find(|line| line.starts_with("printed ")).unwrap().to_owned();
+    (Console::read(&said), counted, stderr(&output))
+}
+
+#[test]
+fn the_exporters_are_chosen() {
+    const TEST: &str = "the_exporters_are_chosen";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    for (variables, spans) in [
+        (&[][..], 0),
+        (&[("OTEL_TRACES_EXPORTER", "console")], 2),
+        (&[("OTEL_TRACES_EXPORTER", "none")], 0),
+        (&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_CONSOLE_EXPORT", "true")], 2),
+        (&[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_CONSOLE_EXPORT", "true")], 2),
+        (&[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_SDK_DISABLED", "true")], 0),
+        (&[("OTEL_CONSOLE_EXPORT", "true"), ("OTEL_SDK_DISABLED", "TRUE")], 0),
+    ] {
+        let (console, counted, warned) = with(TEST, variables);
+        assert_eq!(console.0.len(), spans, "{variables:?}");
+        assert_eq!(counted, format!("printed {spans} of {spans}"));
+        assert_eq!(warned, "", "{variables:?}");
+    }
+}
+
+#[test]
+fn limits_are_kept() {
+    const TEST: &str = "limits_are_kept";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    let limited = |limit: &str| {
+        let (console, _, warned) = with(TEST, &[("OTEL_TRACES_EXPORTER", "console"), (limit, "1")]);
+        assert_eq!(warned, "");
+        let llm = console.0.into_iter().find(|span| span.name == "chat m").unwrap();
+        (llm.attributes.len(), llm.events.len(), llm.events[0].attributes.len())
+    };
+    let (attributes, _, of_event) = limited("OTEL_SPAN_EVENT_COUNT_LIMIT");
+    assert!(attributes > 2 && of_event == 2);
+    assert_eq!(limited("OTEL_SPAN_EVENT_COUNT_LIMIT"), (attributes, 1, 2));
+    assert_eq!(limited("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"), (1, 2, 2));
+    assert_eq!(limited("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"), (attributes, 2, 1));
+    assert_eq!(limited("OTEL_ATTRIBUTE_COUNT_LIMIT"), (1, 2, 1));
+}
+
+#[test]
+fn what_is_not_honoured_is_named_once() {
+    const TEST: &str = "what_is_not_honoured_is_named_once";
+    if is_child(TEST) {
+        a_turn();
+        return a_turn();
+    }
+    let (_, _, warned) = with(
+        TEST,
+        &[
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "30000"),
+        ],
+    );
+    assert_eq!(
+        warned,
+        "tracing-genai: OTEL_TRACES_EXPORTER names \"zipkin\", which is not known: use otlp, console or none\n\
+         tracing-genai: OTEL_BSP_MAX_QUEUE_SIZE=\"0\" is no number from 1 to 1000000, its default holds\n\
+         tracing-genai: not honoured: OTEL_BSP_EXPORT_TIMEOUT (OTEL_EXPORTER_OTLP_TIMEOUT is), OTEL_PROPAGATORS (nothing \
+         global is installed)\n"
+    );
+}
+
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn otlp_that_was_not_built_is_one_warning() {
+    const TEST: &str = "otlp_that_was_not_built_is_one_warning";
+    if is_child(TEST) {
+        a_turn();
+        return a_turn();
+    }
+    for asking in [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")] {
+        let (_, _, warned) = with(TEST, &[asking]);
+        assert_eq!(
+            warned,
+            "tracing-genai: the environment asks for OTLP, but nothing is sent: build with the feature `otlp` of \
+             tracing-genai\n"
+        );
+    }
+}

@@ -1,0 +1,543 @@
+//! What goes over OTLP arrives as it was, and a receiver with faults costs nothing but the spans that it does not take.
+#![cfg(test)]
+#![cfg(feature = "otlp")]
+
+mod receiver;
+mod support;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::net::TcpStream;
+use std::process::{Command, Output};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::{Tracer, TracerProvider};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use receiver::{Manner, Receiver, Transport};
+use support::console::{Console, Printed, child, example, is_child, stderr, stdout};
+use tracing::field::Empty;
+use tracing::{info, info_span};
+use tracing_genai::{Telemetry, TelemetryError};
+use tracing_subscriber::prelude::*;
+
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+
+/// The protocols of this build, and what they need.
+const PROTOCOLS: &[(&str, Transport)] = &[
+    ("http/protobuf", Transport::Http),
+    #[cfg(feature = "otlp-json")]
+    ("http/json", Transport::Http),
+    #[cfg(feature = "otlp-grpc")]
+    ("grpc", Transport::Grpc),
+];
+
+/// A turn with an llm call below it, by the environment.
+fn a_turn() {
+    let telemetry = Telemetry::from_env().unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let _turn = info_span!("turn").entered();
+        let llm =
+            info_span!("llm", model = "m", input_tokens = 7, temperature = 0.5, stop = "[\"a\",\"b\"]", own = Empty);
+        llm.in_scope(|| info!(stream = true, retries = 3_u64, "told"));
+        llm.record("own", u64::MAX);
+        info_span!("tool", error = "no clock", error_type = "timeout").in_scope(|| ());
+    });
+}
+
+/// This test program again, sending to this receiver.
+fn sending(test: &str, receiver: &Receiver, protocol: &str) -> Command {
+    let mut child = child(test);
+    child.env(ENDPOINT, receiver.endpoint()).env(PROTOCOL, protocol);
+    child
+}
+
+#[track_caller]
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
+}
+
+/// A value as the console shows it, however its text is kept.
+fn shown(value: &AnyValue) -> String {
+    match value.value.as_ref().unwrap() {
+        Any::StringValue(text) => format!("String(({text:?}))"),
+        Any::BoolValue(truth) => format!("Bool({truth:?})"),
+        Any::IntValue(number) => format!("I64({number:?})"),
+        Any::DoubleValue(number) => format!("F64({number:?})"),
+        Any::ArrayValue(array) => {
+            let texts = array.values.iter().map(|value| match value.value.as_ref().unwrap() {
+                Any::StringValue(text) => format!("({text:?})"),
+                other => panic!("{other:?}"),
+            });
+            format!("Array(String([{}]))", texts.collect::<Vec<_>>().join(", "))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn any_text(printed: &str) -> String {
+    ["Static(", "RefCounted(", "Owned("].iter().fold(printed.to_owned(), |text, kept| text.replace(kept, "("))
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// `2026-11-21 04:02:10.123456` from nanoseconds, by the day.
+fn microseconds_of_day(nanoseconds: u64) -> u64 {
+    nanoseconds / 1_000 % 86_400_000_000
+}
+
+fn printed_microseconds_of_day(time: &str) -> u64 {
+    let (clock, fraction) = time.split(' ').nth(1).unwrap().split_once('.').unwrap();
+    let seconds = clock.split(':').fold(0, |seconds, part| seconds * 60 + part.parse::<u64>().unwrap());
+    seconds * 1_000_000 + fraction.parse::<u64>().unwrap()
+}
+
+#[track_caller]
+fn same_attributes<'a>(arrived: &[KeyValue], printed: impl Iterator<Item = (&'a String, &'a String)>) {
+    let mut arrived: Vec<_> =
+        arrived.iter().map(|pair| (pair.key.clone(), shown(pair.value.as_ref().unwrap()))).collect();
+    arrived.sort();
+    let printed: Vec<_> = printed.map(|(key, value)| (key.clone(), any_text(value))).collect();
+    assert_eq!(arrived, printed);
+}
+
+/// A span that arrived is the one that the console printed, to the microsecond.
+#[track_caller]
+fn same(arrived: &Span, printed: &Printed) {
+    assert_eq!(arrived.name, printed.name);
+    assert_eq!(hex(&arrived.trace_id), printed.trace_id);
+    assert_eq!(hex(&arrived.parent_span_id), printed.parent.clone().unwrap_or_default());
+    assert_eq!(microseconds_of_day(arrived.start_time_unix_nano), printed_microseconds_of_day(&printed.start));
+    assert_eq!(microseconds_of_day(arrived.end_time_unix_nano), printed_microseconds_of_day(&printed.end));
+    let status = arrived.status.as_ref().map(|status| (status.code(), status.message.as_str())).unwrap_or_default();
+    match status {
+        (StatusCode::Unset, _) => assert_eq!(printed.status, "Unset"),
+        (StatusCode::Ok, _) => assert_eq!(printed.status, "Ok"),
+        (StatusCode::Error, text) => assert_eq!(printed.status, format!("Error {{ description: {text:?} }}")),
+    }
+    same_attributes(&arrived.attributes, printed.attributes.iter());
+    assert_eq!(arrived.events.len(), printed.events.len());
+    for (arrived, printed) in arrived.events.iter().zip(&printed.events) {
+        assert_eq!(arrived.name, printed.name);
+        assert_eq!(microseconds_of_day(arrived.time_unix_nano), printed_microseconds_of_day(&printed.time));
+        same_attributes(&arrived.attributes, printed.attributes.iter());
+    }
+    assert_eq!((arrived.dropped_attributes_count, arrived.dropped_events_count), (0, 0));
+}
+
+#[track_caller]
+fn all_the_same(receiver: &Receiver, output: &Output) {
+    let (arrived, printed) = (receiver.spans(), Console::read(&stdout(output)).0);
+    assert_eq!(arrived.len(), printed.len(), "{}", stderr(output));
+    for printed in &printed {
+        let arrived = arrived.iter().find(|span| hex(&span.span_id) == printed.span_id);
+        same(arrived.unwrap_or_else(|| panic!("{} has not arrived", printed.name)), printed);
+    }
+}
+
+#[test]
+fn recordings_arrive_as_they_are_printed() {
+    for (protocol, transport) in PROTOCOLS {
+        for recording in ["two-turns", "tool-call", "barge-in", "errors"] {
+            let receiver = Receiver::start(*transport, Manner::Well);
+            let output = example("replay")
+                .args([&format!("examples/recordings/{recording}.jsonl"), "--speed", "50"])
+                .env("OTEL_TRACES_EXPORTER", "otlp,console")
+                .env(ENDPOINT, receiver.endpoint())
+                .env(PROTOCOL, protocol)
+                .output()
+                .unwrap();
+            succeeded(&output);
+            assert_eq!(stderr(&output), "");
+            assert!(receiver.spans().len() > 4);
+            all_the_same(&receiver, &output);
+        }
+    }
+}
+
+#[test]
+fn types_arrive_as_they_are() {
+    if is_child("types_arrive_as_they_are") {
+        return a_turn();
+    }
+    for (protocol, transport) in PROTOCOLS {
+        let receiver = Receiver::start(*transport, Manner::Well);
+        let output = sending("types_arrive_as_they_are", &receiver, protocol)
+            .env("OTEL_TRACES_EXPORTER", "console,otlp")
+            .env("OTEL_SERVICE_NAME", "my-agent")
+            .output()
+            .unwrap();
+        succeeded(&output);
+        all_the_same(&receiver, &output);
+
+        let requests = receiver.requests();
+        assert_eq!(requests.len(), 1, "one batch");
+        let resource = requests[0].body.resource_spans[0].resource.as_ref().unwrap();
+        let name = resource.attributes.iter().find(|pair| pair.key == "service.name").unwrap();
+        assert_eq!(shown(name.value.as_ref().unwrap()), "String((\"my-agent\"))");
+        let scope = requests[0].body.resource_spans[0].scope_spans[0].scope.as_ref().unwrap();
+        assert_eq!((scope.name.as_str(), scope.version.as_str()), ("tracing-genai", env!("CARGO_PKG_VERSION")));
+
+        let spans = receiver.spans();
+        let [turn, llm, tool] = spans.as_slice() else { panic!("{spans:?}") };
+        assert_eq!((turn.name.as_str(), turn.parent_span_id.as_slice()), ("turn", &[][..]));
+        assert_eq!((&llm.parent_span_id, &llm.trace_id), (&turn.span_id, &turn.trace_id));
+        assert_eq!((llm.kind(), turn.kind()), (SpanKind::Client, SpanKind::Internal));
+        let value =
+            |key: &str| shown(llm.attributes.iter().find(|pair| pair.key == key).unwrap().value.as_ref().unwrap());
+        assert_eq!(value("gen_ai.usage.input_tokens"), "I64(7)");
+        assert_eq!(value("gen_ai.request.temperature"), "F64(0.5)");
+        assert_eq!(value("gen_ai.request.stop_sequences"), "Array(String([(\"a\"), (\"b\")]))");
+        assert_eq!(value("own"), "String((\"18446744073709551615\"))");
+        let told: Vec<_> = llm.events[0].attributes.iter().map(|pair| shown(pair.value.as_ref().unwrap())).collect();
+        assert!(told.contains(&"I64(3)".to_owned()) && told.contains(&"Bool(true)".to_owned()), "{told:?}");
+        assert_eq!(tool.status.as_ref().unwrap().code(), StatusCode::Error);
+    }
+}
+
+#[test]
+fn headers_and_compression_are_sent() {
+    if is_child("headers_and_compression_are_sent") {
+        return a_turn();
+    }
+    for (protocol, transport) in PROTOCOLS {
+        for compression in ["none", "gzip", "zstd"] {
+            if (*transport, compression) == (Transport::Grpc, "zstd") {
+                continue; // This receiver reads none.
+            }
+            let receiver = Receiver::start(*transport, Manner::Well);
+            let output = sending("headers_and_compression_are_sent", &receiver, protocol)
+                .env("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20aGk=, x-one = 1 ")
+                .env("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+                .output()
+                .unwrap();
+            succeeded(&output);
+            let requests = receiver.requests();
+            let headers = &requests[0].headers;
+            assert_eq!((headers["authorization"].as_str(), headers["x-one"].as_str()), ("Basic aGk=", "1"));
+            if *transport == Transport::Http {
+                assert_eq!(headers[":path"], "/v1/traces");
+                let encoding = headers.get("content-encoding").map_or("none", String::as_str);
+                assert_eq!(encoding, compression);
+            }
+            if compression != "zstd" {
+                assert_eq!(receiver.spans().len(), 3, "{protocol} {compression}");
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn in_main() {
+    tokio::task::yield_now().await;
+    a_turn();
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn in_current_thread_main() {
+    tokio::task::yield_now().await;
+    a_turn();
+}
+
+#[test]
+fn any_runtime_and_none_will_do() {
+    use tokio::runtime::Builder;
+    if is_child("any_runtime_and_none_will_do") {
+        return match env::var("RUNTIME").unwrap().as_str() {
+            "none" => a_turn(),
+            "current thread" => Builder::new_current_thread().build().unwrap().block_on(async { a_turn() }),
+            "multi thread" => {
+                let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+                runtime.block_on(async { tokio::spawn(async { a_turn() }).await.unwrap() });
+            }
+            "main" => in_main(),
+            "current thread main" => in_current_thread_main(),
+            other => panic!("{other}"),
+        };
+    }
+    for (protocol, transport) in PROTOCOLS {
+        for runtime in ["none", "current thread", "multi thread", "main", "current thread main"] {
+            let receiver = Receiver::start(*transport, Manner::Well);
+            let output =
+                sending("any_runtime_and_none_will_do", &receiver, protocol).env("RUNTIME", runtime).output().unwrap();
+            succeeded(&output);
+            assert_eq!(stderr(&output), "", "{protocol} {runtime}");
+            assert_eq!(receiver.spans().len(), 3, "{protocol} {runtime}");
+        }
+    }
+}
+
+/// Spans that may wait in the tests of faults.
+const QUEUE: u64 = 256;
+
+/// Ends spans, and gives what one costs: half of them cost less, and the dearest of all.
+fn cost_of(spans: u32) -> (Duration, Duration) {
+    let text = "x".repeat(5_000);
+    let mut costs: Vec<_> = (0..spans)
+        .map(|_| {
+            let begun = Instant::now();
+            drop(info_span!("llm", model = "m", note = text.as_str()));
+            begun.elapsed()
+        })
+        .collect();
+    costs.sort();
+    (costs[costs.len() / 2], costs[costs.len() - 1])
+}
+
+/// Waits until it holds.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "it never came to this: {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// The memory that this process holds, in bytes.
+fn memory() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4_096
+}
+
+/// The program of the tests of faults. It ends far more spans than may wait while the receiver has its fault, then the
+/// receiver recovers.
+fn through_a_fault() {
+    let telemetry = Telemetry::from_env().unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let otlp = || telemetry.stats().otlp;
+        let before = memory();
+        let (usual, dearest) = cost_of(10_000);
+        assert!(dearest < Duration::from_secs(1), "a span waited for the receiver: {dearest:?}");
+        assert!(memory() < before + 30_000_000, "spans of 50 MB are kept");
+        assert!(otlp().queued() <= QUEUE);
+        assert!(otlp().dropped.queue_full > 0);
+        until("an export fails", || otlp().dropped.export_failed > 0);
+        let taken = otlp().exported;
+        assert_eq!(taken, 0);
+
+        TcpStream::connect(env::var("CONTROL").unwrap()).unwrap();
+        until("exports go on", || {
+            drop(info_span!("llm"));
+            otlp().exported > taken
+        });
+        until("the queue is empty", || otlp().queued() == 0);
+        let (usual_when_well, _) = cost_of(10_000);
+        assert!(usual < usual_when_well * 3 + Duration::from_micros(20), "{usual:?} against {usual_when_well:?}");
+
+        // It is calm again: two exports come through with more than a second between them.
+        until("the queue is empty", || otlp().queued() == 0);
+        for _ in 0..3 {
+            drop(info_span!("llm"));
+            sleep(Duration::from_millis(700));
+        }
+        let stats = telemetry.shutdown(Duration::from_secs(10)).unwrap();
+        assert_eq!(stats.otlp.queued(), 0);
+        assert_eq!(stats.otlp.ended, stats.spans_closed);
+        assert_eq!(stats.otlp.ended, stats.otlp.exported + stats.otlp.dropped.total());
+        assert_eq!(stats.otlp.dropped.after_shutdown, 0);
+        println!("\nexported: {}", stats.otlp.exported);
+        println!("failed: {}", stats.otlp.dropped.export_failed);
+        println!("a span costs {usual:?}, at most {dearest:?}, and {usual_when_well:?} when all is well");
+    });
+}
+
+#[test]
+fn every_fault_costs_nothing_but_the_spans_that_were_not_taken() {
+    if is_child("every_fault_costs_nothing_but_the_spans_that_were_not_taken") {
+        return through_a_fault();
+    }
+    let of_http =
+        [Manner::Absent, Manner::Hang, Manner::Status(500), Manner::Status(503), Manner::Status(302), Manner::Garbage]
+            .into_iter()
+            .chain([Manner::Throttle(30), Manner::Close]);
+    let of_grpc = [Manner::Absent, Manner::Hang, Manner::Status(503), Manner::Throttle(30)].into_iter();
+    let faults = of_http.map(|fault| ("http/protobuf", fault)).chain(of_grpc.map(|fault| ("grpc", fault)));
+    // Side by side: they mostly wait.
+    thread::scope(|scope| {
+        for (protocol, fault) in faults {
+            if let Some((_, transport)) = PROTOCOLS.iter().find(|(built, _)| *built == protocol) {
+                scope.spawn(move || survives(protocol, *transport, fault));
+            }
+        }
+    });
+}
+
+fn survives(protocol: &str, transport: Transport, fault: Manner) {
+    let receiver = Receiver::start(transport, fault);
+    let output = sending("every_fault_costs_nothing_but_the_spans_that_were_not_taken", &receiver, protocol)
+        .env("CONTROL", receiver.control())
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_string())
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+        .output()
+        .unwrap();
+    let (said, warned) = (stdout(&output), stderr(&output));
+    assert!(output.status.success(), "{protocol} {fault:?}: {said}{warned}");
+    let counted =
+        |what: &str| -> usize { said.lines().find_map(|line| line.strip_prefix(what)).unwrap().parse().unwrap() };
+    let taken: BTreeSet<_> = receiver.spans().into_iter().map(|span| span.span_id).collect();
+    // Where only the answer came too late, it has spans that count as failed.
+    let (exported, failed) = (counted("exported: "), counted("failed: "));
+    assert!(
+        (exported..=exported + failed).contains(&taken.len()),
+        "{protocol} {fault:?}: {} taken, {said}",
+        taken.len()
+    );
+    assert!(warned.lines().all(|line| line.starts_with("tracing-genai: ")), "{protocol} {fault:?}: {warned}");
+    let begun = warned.matches("spans are lost on their way to the OTLP receiver: ").count();
+    let over = warned.matches(" were lost on their way to the OTLP receiver: they arrive again").count();
+    assert!(begun == over && (1..=3).contains(&begun), "{protocol} {fault:?}: {warned}");
+}
+
+#[test]
+fn a_receiver_that_hangs_does_not_hold_up_the_shutdown() {
+    if is_child("a_receiver_that_hangs_does_not_hold_up_the_shutdown") {
+        let telemetry = Telemetry::from_env().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        return tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..10 {
+                drop(info_span!("llm"));
+            }
+            let open = info_span!("turn");
+            let begun = Instant::now();
+            let lost = match telemetry.shutdown(Duration::from_millis(300)) {
+                Err(TelemetryError::Flush { lost, .. }) => lost,
+                other => panic!("{other:?}"),
+            };
+            assert!((Duration::from_millis(250)..Duration::from_secs(2)).contains(&begun.elapsed()));
+            assert_eq!(lost, 11);
+            let begun = Instant::now();
+            let stats = telemetry.shutdown(Duration::from_secs(30)).unwrap();
+            assert_eq!((stats.otlp.ended, stats.otlp.queued(), stats.spans_open()), (11, 11, 0));
+            drop(info_span!("llm"));
+            drop(info_span!("llm"));
+            assert_eq!(telemetry.stats().otlp.dropped.after_shutdown, 2);
+            drop(open);
+            drop(telemetry);
+            assert!(begun.elapsed() < Duration::from_secs(1));
+        });
+    }
+    for (protocol, transport) in PROTOCOLS {
+        let receiver = Receiver::start(*transport, Manner::Hang);
+        let begun = Instant::now();
+        let output = sending("a_receiver_that_hangs_does_not_hold_up_the_shutdown", &receiver, protocol)
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "60000")
+            .output()
+            .unwrap();
+        succeeded(&output);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert_eq!(
+            stderr(&output),
+            "tracing-genai: a span that ended after the shutdown is not sent to the OTLP receiver\n"
+        );
+    }
+}
+
+#[test]
+fn an_absent_receiver_is_told_of_when_telemetry_is_dropped() {
+    if is_child("an_absent_receiver_is_told_of_when_telemetry_is_dropped") {
+        return a_turn();
+    }
+    let receiver = Receiver::start(Transport::Http, Manner::Absent);
+    let output = sending("an_absent_receiver_is_told_of_when_telemetry_is_dropped", &receiver, "http/protobuf")
+        .output()
+        .unwrap();
+    succeeded(&output);
+    let said = stderr(&output);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(
+        lines[0].starts_with("tracing-genai: spans are lost on their way to the OTLP receiver: HTTP export"),
+        "{said}"
+    );
+    assert_eq!(lines[1], "tracing-genai: 3 spans were lost on their way to the OTLP receiver: it is shut down");
+    assert!(lines[2].starts_with("tracing-genai: 3 spans were not exported before the shutdown: "), "{said}");
+}
+
+#[test]
+fn spans_of_the_program_itself_and_unsampled_ones_are_counted_right() {
+    if is_child("spans_of_the_program_itself_and_unsampled_ones_are_counted_right") {
+        let telemetry = Telemetry::from_env().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        tracing::subscriber::with_default(subscriber, || drop(info_span!("turn")));
+        drop(telemetry.tracer_provider().tracer("its own").start("own"));
+        telemetry.tracer_provider().force_flush().unwrap();
+        let otlp = telemetry.stats().otlp;
+        println!("\nended {} exported {} dropped {}", otlp.ended, otlp.exported, otlp.dropped.total());
+        return;
+    }
+    for (sampler, counted) in
+        [("always_on", "ended 2 exported 2 dropped 0"), ("always_off", "ended 0 exported 0 dropped 0")]
+    {
+        let receiver = Receiver::start(Transport::Http, Manner::Well);
+        let test = "spans_of_the_program_itself_and_unsampled_ones_are_counted_right";
+        let output = sending(test, &receiver, "http/protobuf").env("OTEL_TRACES_SAMPLER", sampler).output().unwrap();
+        succeeded(&output);
+        assert!(stdout(&output).contains(counted), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn what_nothing_can_be_made_of_is_one_error() {
+    if is_child("what_nothing_can_be_made_of_is_one_error") {
+        return println!("\nerror: {}", Telemetry::from_env().unwrap_err());
+    }
+    let error = |name: &str, value: &str| {
+        let output = child("what_nothing_can_be_made_of_is_one_error")
+            .env("OTEL_TRACES_EXPORTER", "otlp")
+            .env(name, value)
+            .output()
+            .unwrap();
+        succeeded(&output);
+        assert_eq!(stderr(&output), "");
+        stdout(&output).lines().find_map(|line| line.strip_prefix("error: ").map(str::to_owned)).unwrap()
+    };
+    for (name, value, told) in [
+        (
+            ENDPOINT,
+            "localhost:4318",
+            r#"OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318" can't be used: it does not begin"#,
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=\"http://\" can't be used",
+        ),
+        (PROTOCOL, "http/xml", "OTEL_EXPORTER_OTLP_PROTOCOL=\"http/xml\" can't be used: it is none of"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "OTEL_EXPORTER_OTLP_TIMEOUT=\"soon\" can't be used"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "rar", "OTEL_EXPORTER_OTLP_COMPRESSION=\"rar\" can't be used"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,hunter2", "OTEL_EXPORTER_OTLP_HEADERS=\"…\" can't be used: entry 2 is no"),
+    ] {
+        let error = error(name, value);
+        assert!(error.starts_with(told), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[cfg(not(feature = "otlp-grpc"))]
+#[test]
+fn a_protocol_that_was_not_built_is_one_warning() {
+    if is_child("a_protocol_that_was_not_built_is_one_warning") {
+        a_turn();
+        return a_turn();
+    }
+    let output = child("a_protocol_that_was_not_built_is_one_warning")
+        .env("OTEL_TRACES_EXPORTER", "otlp")
+        .env(PROTOCOL, "grpc")
+        .output()
+        .unwrap();
+    succeeded(&output);
+    let said = stderr(&output);
+    assert!(said.lines().count() == 1 && said.contains("`otlp-grpc`"), "{said}");
+}

@@ -1,0 +1,145 @@
+//! An OTLP receiver in this process, with every fault that one can have.
+
+mod grpc;
+mod http;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+/// How a receiver receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It takes the spans.
+    Well,
+    /// Nobody listens.
+    Absent,
+    /// It reads the request and says nothing more for a minute.
+    Hang,
+    /// It answers with this status; over gRPC, `UNAVAILABLE`.
+    Status(u16),
+    /// It answers 429 and wants to be left alone for these seconds; over gRPC, `RESOURCE_EXHAUSTED`.
+    Throttle(u16),
+    /// What it answers is not the protocol.
+    Garbage,
+    /// It closes the connection in the middle of the request.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Http,
+    Grpc,
+}
+
+/// Receives until the process ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    control: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    manner: Mutex<Manner>,
+    changed: Condvar,
+    requests: Mutex<Vec<Request>>,
+}
+
+/// One request that it took.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// In lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: ExportTraceServiceRequest,
+}
+
+impl Receiver {
+    pub(crate) fn start(transport: Transport, manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let control = TcpListener::bind("127.0.0.1:0").unwrap();
+        let state = State { manner: Mutex::new(manner), changed: Condvar::new(), requests: Mutex::default() };
+        let receiver = Self {
+            address: listener.local_addr().unwrap(),
+            control: control.local_addr().unwrap(),
+            state: Arc::new(state),
+        };
+        if manner == Manner::Absent {
+            drop(listener);
+        } else {
+            receiver.listen(transport, listener);
+        }
+        let other = receiver.clone();
+        thread::spawn(move || {
+            for _ in control.incoming() {
+                if other.state.manner() == Manner::Absent {
+                    other.listen(transport, TcpListener::bind(other.address).unwrap());
+                }
+                other.state.behave(Manner::Well);
+            }
+        });
+        receiver
+    }
+
+    fn listen(&self, transport: Transport, listener: TcpListener) {
+        let state = Arc::clone(&self.state);
+        match transport {
+            Transport::Http => thread::spawn(move || http::serve(&listener, &state)),
+            Transport::Grpc => thread::spawn(move || grpc::serve(listener, state)),
+        };
+    }
+
+    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Whoever connects to this makes it receive well from then on.
+    pub(crate) fn control(&self) -> String {
+        self.control.to_string()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.state.requests.lock().unwrap().clone()
+    }
+
+    /// All spans that it took, in the order in which they started.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let requests = self.requests();
+        let resources = requests.into_iter().flat_map(|request| request.body.resource_spans);
+        let mut spans: Vec<_> =
+            resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect();
+        spans.sort_by_key(|span| span.start_time_unix_nano);
+        spans
+    }
+}
+
+impl State {
+    fn manner(&self) -> Manner {
+        *self.manner.lock().unwrap()
+    }
+
+    fn behave(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+        self.changed.notify_all();
+    }
+
+    /// Waits a minute, or until it receives well.
+    fn hang(&self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut manner = self.manner.lock().unwrap();
+        while *manner == Manner::Hang && Instant::now() < end {
+            manner = self.changed.wait_timeout(manner, Duration::from_secs(1)).unwrap().0;
+        }
+    }
+
+    fn take(&self, headers: BTreeMap<String, String>, body: ExportTraceServiceRequest) {
+        self.requests.lock().unwrap().push(Request { headers, body });
+    }
+}
