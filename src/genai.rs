@@ -280,6 +280,13 @@ impl GenAi {
         self.shared.counters()
     }
 
+    /// Measures with this meter, if nobody chose another one.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn with_meter_if_none(mut self, meter: impl FnOnce() -> Meter) -> Self {
+        self.options.meter.get_or_insert_with(meter);
+        self
+    }
+
     /// The options of another one, counted where this one counts.
     pub(crate) fn with_options_of(self, other: Self) -> Self {
         Self { options: other.options, shared: self.shared }

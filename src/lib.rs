@@ -75,6 +75,8 @@ mod open;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outside;
+#[cfg(feature = "prometheus")]
+mod page;
 mod panicking;
 mod parts;
 mod placement;
@@ -106,6 +108,11 @@ pub use prices::{Price, Prices, PricesError};
 pub use stats::{Dropped, Exports, Refused, Stats};
 pub use telemetry::{Telemetry, TelemetryError};
 pub use tracer::{GenAiSpan, GenAiTracer};
+
+/// The `Content-Type` of [`Telemetry::metrics_page`]: Prometheus refuses a page without it.
+#[cfg(feature = "prometheus")]
+#[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The layer with its defaults, for any OpenTelemetry tracer: [`GenAi::from_env`]`().layer(tracer)`.
 #[must_use]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::InstrumentationScope;
+#[cfg(feature = "prometheus")]
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -19,6 +21,8 @@ use crate::genai::{GenAi, Handle};
 use crate::layer::GenAiLayer;
 #[cfg(feature = "otlp")]
 use crate::otlp::{Exporter, Refused, Settings, Unusable};
+#[cfg(feature = "prometheus")]
+use crate::page::Page;
 use crate::stats::Stats;
 use crate::variables::{Asked, Batches};
 use crate::{console, notice};
@@ -47,6 +51,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// | `OTEL_SDK_DISABLED` | `true`: nothing is exported, whatever else is said |
 /// | `OTEL_TRACES_EXPORTER` | a list of `otlp`, `console` and `none`; default: `otlp` if there is an endpoint, else `none` |
 /// | `OTEL_CONSOLE_EXPORT` | prints spans as well, see [`console_from_env`] |
+/// | `OTEL_METRICS_EXPORTER` | `prometheus`: metrics, as the page of `Telemetry::metrics_page` (feature `prometheus`); default `none` |
 /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the resource |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | the sampler; default `parentbased_always_on` |
 /// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_EVENT_COUNT_LIMIT`, `OTEL_SPAN_LINK_COUNT_LIMIT`, `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT`, `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT` | the SDK's limits; default 128 each, or `OTEL_ATTRIBUTE_COUNT_LIMIT` for attributes |
@@ -81,6 +86,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Telemetry {
     provider: SdkTracerProvider,
     deliveries: Vec<Arc<Delivery>>,
+    #[cfg(feature = "prometheus")]
+    page: Option<Page>,
     genai: GenAi,
 }
 
@@ -108,8 +115,23 @@ impl Telemetry {
             let tally = &genai.counters().console;
             deliveries.push(started(|| console::delivery(Some(&resource), tally)).ok_or(TelemetryError::Console)?);
         }
+        #[cfg(feature = "prometheus")]
+        let page = (asked.prometheus && !asked.disabled).then(|| Page::new(resource.clone())).transpose();
+        #[cfg(feature = "prometheus")]
+        let page = page.map_err(|error| TelemetryError::Prometheus(error.to_string()))?;
+        #[cfg(not(feature = "prometheus"))]
+        if asked.prometheus {
+            warn_not_built("prometheus");
+        }
         let provider = provider(&asked, resource, &deliveries);
-        Ok(Self { provider, deliveries, genai })
+        Ok(Self {
+            provider,
+            deliveries,
+            #[cfg(feature = "prometheus")]
+            page,
+            genai,
+        }
+        .measured())
     }
 
     /// The same with these options, instead of what [`GenAi::from_env`] gives. Begin with that, if the environment is to
@@ -126,7 +148,30 @@ impl Telemetry {
     #[must_use]
     pub fn with_options(mut self, options: GenAi) -> Self {
         self.genai = std::mem::take(&mut self.genai).with_options_of(options);
+        self.measured()
+    }
+
+    /// Its spans are measured where the environment asks for metrics.
+    #[cfg(feature = "prometheus")]
+    fn measured(mut self) -> Self {
+        if let Some(page) = &self.page {
+            self.genai = std::mem::take(&mut self.genai).with_meter_if_none(|| page.meters.meter("tracing-genai"));
+        }
         self
+    }
+
+    #[cfg(not(feature = "prometheus"))]
+    fn measured(self) -> Self {
+        self
+    }
+
+    /// What Prometheus is to read at `/metrics`, as [`METRICS_CONTENT_TYPE`](crate::METRICS_CONTENT_TYPE); `None` unless
+    /// `OTEL_METRICS_EXPORTER` names `prometheus`.
+    #[cfg(feature = "prometheus")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
+    #[must_use]
+    pub fn metrics_page(&self) -> Option<String> {
+        self.page.as_ref().map(Page::text)
     }
 
     /// The layer for your registry.
@@ -224,13 +269,14 @@ fn otlp_delivery(_: &Resource, _: Batches, _: &GenAi) -> Result<Option<Arc<Deliv
     Ok(None)
 }
 
-fn warn_not_built(feature: &str) {
-    static NOT_BUILT: notice::Once = notice::Once::new();
-    NOT_BUILT.say(|| {
-        format!(
-            "the environment asks for OTLP, but nothing is sent: build with the feature `{feature}` of tracing-genai"
-        )
-    });
+fn warn_not_built(feature: &'static str) {
+    static OTLP: notice::Once = notice::Once::new();
+    static PROMETHEUS: notice::Once = notice::Once::new();
+    let (once, what) = match feature {
+        "prometheus" => (&PROMETHEUS, "a page for Prometheus, but there is none"),
+        _ => (&OTLP, "OTLP, but nothing is sent"),
+    };
+    once.say(|| format!("the environment asks for {what}: build with the feature `{feature}` of tracing-genai"));
 }
 
 /// A delivery, unless there is no thread for it: the SDK panics then.
@@ -287,6 +333,8 @@ pub enum TelemetryError {
     },
     /// The OTLP exporter could not be started.
     Otlp(String),
+    /// The metrics' page could not be made.
+    Prometheus(String),
     /// Spans were lost in the shutdown: an exporter failed, or was not done in time.
     #[non_exhaustive]
     Flush {
@@ -309,6 +357,7 @@ impl fmt::Display for TelemetryError {
         match self {
             Self::Console => f.write_str("the console exporter could not start its thread"),
             Self::Variable { name, value, reason } => write!(f, "{name}={value:?} can't be used: {reason}"),
+            Self::Prometheus(reason) => write!(f, "the metrics' page could not be made: {reason}"),
             Self::Otlp(reason) => write!(f, "the OTLP exporter could not start: {reason}"),
             Self::Flush { lost, source } => write!(f, "{lost} spans were not exported before the shutdown: {source}"),
         }
@@ -318,7 +367,7 @@ impl fmt::Display for TelemetryError {
 impl std::error::Error for TelemetryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Console | Self::Variable { .. } | Self::Otlp(_) => None,
+            Self::Console | Self::Variable { .. } | Self::Otlp(_) | Self::Prometheus(_) => None,
             Self::Flush { source, .. } => Some(source),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// What the variables ask for.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what may be on or off, one by one")]
 pub(crate) struct Asked {
     /// Nothing is to be exported, whatever else is said.
     pub(crate) disabled: bool,
@@ -15,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) otlp: bool,
     /// Spans are to be printed.
     pub(crate) console: bool,
+    /// Metrics are to be a page for Prometheus.
+    pub(crate) prometheus: bool,
     pub(crate) batches: Batches,
     pub(crate) limits: Limits,
     /// What is not honoured, and why, a line each.
@@ -109,8 +112,17 @@ impl Asked {
             attributes_per_link: number.within("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", 0..=u32::MAX).or(any),
         };
 
-        // Metrics have exporters and variables of their own (OTEL_METRICS_EXPORTER, OTEL_EXPORTER_OTLP_METRICS_…): they
-        // are asked for here, beside the spans'.
+        let mut prometheus = false;
+        for exporter in variable("OTEL_METRICS_EXPORTER").unwrap_or_default().split(',').map(str::trim) {
+            match exporter.to_ascii_lowercase().as_str() {
+                "prometheus" => prometheus = true,
+                "none" | "" => {}
+                other => warnings.push(format!(
+                    "OTEL_METRICS_EXPORTER names {other:?}, which is not built in: use prometheus or none, or a meter of \
+                     your own with GenAi::with_meter"
+                )),
+            }
+        }
 
         let is_none = |name: &str| name == "OTEL_PROPAGATORS" && variable(name).is_some_and(|value| value == "none");
         let without_effect: Vec<_> = NOT_HONOURED
@@ -125,7 +137,7 @@ impl Asked {
             variable("OTEL_TRACES_SAMPLER").as_deref(),
             variable("OTEL_TRACES_SAMPLER_ARG").as_deref(),
         ));
-        Self { disabled, otlp, console, batches, limits, warnings }
+        Self { disabled, otlp, console, prometheus, batches, limits, warnings }
     }
 }
 
@@ -188,6 +200,7 @@ mod tests {
             disabled: false,
             otlp: false,
             console: false,
+            prometheus: false,
             batches,
             limits: Limits::default(),
             warnings: vec![],

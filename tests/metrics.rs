@@ -318,3 +318,25 @@ fn an_active_conversation_is_counted_while_it_is_open() {
         assert_point(&points(&meters, &exporter), "voice.conversations.active {}", 1, 0.0);
     }));
 }
+
+#[cfg(feature = "prometheus")]
+#[test]
+fn the_environment_asks_for_a_page() {
+    use support::console::{child, is_child, stdout};
+    use tracing_genai::Telemetry;
+
+    if is_child("the_environment_asks_for_a_page") {
+        let telemetry =
+            Telemetry::from_env().unwrap().with_options(GenAi::from_env().with_metric_attributes(["feature"]));
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        tracing::subscriber::with_default(subscriber, two_conversations);
+        return println!("{:?}\n{}", telemetry.metrics_page().is_some(), telemetry.metrics_page().unwrap_or_default());
+    }
+    let mut asking = child("the_environment_asks_for_a_page");
+    let page = stdout(&asking.env("OTEL_METRICS_EXPORTER", "prometheus").output().unwrap());
+    let line = |name: &str| page.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(line("voice_turns_total{").contains("voice_end_reason="), "{page}");
+    assert!(line("gen_ai_client_token_usage_sum{").ends_with(" 200") || page.contains("} 200"), "{page}");
+    assert!(page.contains("voice_user_to_agent_latency_seconds_bucket"), "{page}");
+    assert!(stdout(&child("the_environment_asks_for_a_page").output().unwrap()).contains("false"));
+}

@@ -27,7 +27,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "tracer",
         ],
     ),
-    ("telemetry", &["console", "delivery", "genai", "layer", "notice", "otlp", "stats", "variables"]),
+    ("telemetry", &["console", "delivery", "genai", "layer", "notice", "otlp", "page", "stats", "variables"]),
+    ("page", &[]),
     ("otlp", &[]),
     ("ext", &["layer"]),
     (
