@@ -399,6 +399,22 @@ mod differences {
     }
 
     #[test]
+    fn a_number_of_more_than_64_bits_is_text() {
+        let exported = exported(|| drop(info_span!("llm", hash = u128::MAX)));
+        assert_eq!(exported.attribute("chat", "hash"), Some(u128::MAX.to_string().into()));
+    }
+
+    #[test]
+    fn an_attribute_of_all_spans_is_on_recognized_ones() {
+        let exported = exported_with(&GenAi::new().with_attribute("shard", 3), || {
+            let _turn = info_span!("turn").entered();
+            drop(info_span!("lookup").entered());
+        });
+        assert_eq!(exported.attribute("turn", "shard"), Some(Value::I64(3)));
+        assert_eq!(exported.attribute("lookup", "shard"), None);
+    }
+
+    #[test]
     fn other_spans_are_exported_as_they_are() {
         let exported = exported(|| {
             let _turn = info_span!("turn").entered();

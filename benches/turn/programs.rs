@@ -98,6 +98,9 @@ pub(crate) const NOT_OURS: Program = Program {
     turn: |_| info_span!("http_request", method = "GET", status = 200).in_scope(|| ()),
 };
 
+/// A program without any span of ours.
+pub(crate) const NONE_OF_OURS: Program = Program { conversation: |_| info_span!("server"), ..NOT_OURS };
+
 /// What one writes without the layer.
 pub(crate) const BY_HAND: Program = Program { conversation: hand_conversation, turn: hand_turn };
 

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::Identity;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry;
 
-use crate::programs::{BY_HAND, NOT_OURS, Program, SHORT, Talk};
+use crate::programs::{BY_HAND, NONE_OF_OURS, NOT_OURS, Program, SHORT, Talk};
 use crate::sdk;
 
 /// Something that carries a program's spans, and how long that many turns took.
@@ -56,12 +56,12 @@ pub(crate) const OTHER: &[Subject] = &[
     Subject {
         name: "other-theirs",
         what: "tracing-opentelemetry",
-        run: |provider, turns| under(theirs(provider), &NOT_OURS, turns),
+        run: |provider, turns| under(theirs(provider), &NONE_OF_OURS, turns),
     },
     Subject {
         name: "other-wrapped",
         what: "the same on the wrapped tracer",
-        run: |provider, turns| under(wrapped(provider), &NOT_OURS, turns),
+        run: |provider, turns| under(wrapped(provider), &NONE_OF_OURS, turns),
     },
 ];
 
