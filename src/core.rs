@@ -21,7 +21,7 @@ use crate::kind::Kind;
 use crate::live::Live;
 use crate::open::OpenSpans;
 use crate::outside::call_out;
-use crate::semconv::is_inherited;
+use crate::semconv::{INHERITED, Key};
 use crate::span::Starts;
 use crate::stats::{Counters, Stats};
 use crate::value::Refusal;
@@ -50,11 +50,11 @@ pub(crate) struct Options {
     /// What backends want to be told besides.
     pub(crate) dialects: Dialects,
     /// Attributes of every span.
-    pub(crate) attributes: Vec<(&'static str, Value)>,
+    pub(crate) attributes: Vec<(Key, Value)>,
     /// Attributes that spans take over from those above them, besides the ids.
     pub(crate) inherited: Vec<String>,
     /// Baggage entries that become attributes.
-    pub(crate) baggage: Vec<&'static str>,
+    pub(crate) baggage: Vec<Key>,
     /// How many conversations may be found by their id.
     pub(crate) max_conversations: usize,
     /// What a trace holds.
@@ -166,7 +166,7 @@ impl Core {
     /// Adds the attributes that every span has, where its own fields say nothing.
     pub(crate) fn add_attributes(&self, fields: &mut Fields) {
         for (key, value) in &self.options.attributes {
-            fields.assume(key, value.clone());
+            fields.assume(*key, value.clone());
         }
     }
 
@@ -192,8 +192,8 @@ impl Redacts for Core {
 
 impl Options {
     /// Whether the spans below take over an attribute of this name.
-    pub(crate) fn inherits(&self, key: &str) -> bool {
-        is_inherited(key) || self.inherited.iter().any(|inherited| inherited == key)
+    pub(crate) fn inherits(&self, key: Key) -> bool {
+        INHERITED.has(key) || self.inherited.iter().any(|inherited| inherited == key.name())
     }
 
     /// Whether the messages of events of this target are content.

@@ -13,7 +13,7 @@ use crate::content::{Piece, Slot};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
-use crate::semconv::{CHARACTERS, TOOL_COUNT, is_in_name, is_sampler_key, is_standard};
+use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
@@ -22,29 +22,29 @@ const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
 /// What the fields of one callsite mean, by their index.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    fields: Vec<(&'static str, Meaning)>,
+    fields: Vec<(Key, Meaning)>,
     /// Whether content is taken.
     content: bool,
 }
 
 impl Plan {
     pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>, content: bool) -> Self {
-        Self { fields: names.map(|name| (name, mapping::meaning(kind, name))).collect(), content }
+        Self { fields: names.map(|name| (Key::of(name), mapping::meaning(kind, name))).collect(), content }
     }
 
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
     pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
-        let Some((name, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
+        let Some((own, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
         match meaning {
             Meaning::Attribute { key, rule } => match rule.read(&raw) {
                 Ok(value) => Said::Attribute(key, value),
                 // An id that is too long would be so under any name.
                 Err(refusal) if rule == Rule::Id => Said::Refused(refusal, None),
-                Err(refusal) => Said::Refused(refusal, kept(name, raw)),
+                Err(refusal) => Said::Refused(refusal, kept(own, raw)),
             },
             Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
                 Ok(ago) => Said::StartedAgo(ago),
-                Err(refusal) => Said::Refused(refusal, kept(name, raw)),
+                Err(refusal) => Said::Refused(refusal, kept(own, raw)),
             },
             Meaning::Control(control) => Said::Control(control, raw_owned(raw)),
             Meaning::Content(slot, measure) => {
@@ -53,11 +53,11 @@ impl Plan {
                     Measure::Characters => Some((CHARACTERS, characters(&raw))),
                     Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
                 };
-                Said::Content(counted, self.content.then(|| piece(slot, name, &raw)))
+                Said::Content(counted, self.content.then(|| piece(slot, own.name(), &raw)))
             }
             Meaning::Own => match &raw {
-                Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(name, raw)),
-                _ => Said::Attribute(name, Some(raw.into_recorded())),
+                Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(own, raw)),
+                _ => Said::Attribute(own, Some(raw.into_recorded())),
             },
         }
     }
@@ -67,11 +67,11 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) enum Said {
     /// An attribute, or that there is none.
-    Attribute(&'static str, Option<Value>),
+    Attribute(Key, Option<Value>),
     /// What people said: a count of it, as long as nobody gives that, and itself if it is asked for.
-    Content(Option<(&'static str, i64)>, Option<Piece>),
+    Content(Option<(Key, i64)>, Option<Piece>),
     /// A value that its field can't have, and what is kept of it.
-    Refused(Refusal, Option<(&'static str, Value)>),
+    Refused(Refusal, Option<(Key, Value)>),
     /// Something for the span itself.
     Control(Control, Raw<'static>),
     /// The span started earlier than it opened.
@@ -82,8 +82,8 @@ pub(crate) enum Said {
 
 impl Said {
     /// Whether it gives an attribute that `wanted` picks.
-    pub(crate) fn gives(&self, wanted: impl Fn(&str) -> bool) -> bool {
-        matches!(self, Self::Attribute(key, _) if wanted(key))
+    pub(crate) fn gives(&self, wanted: impl Fn(Key) -> bool) -> bool {
+        matches!(self, Self::Attribute(key, _) if wanted(*key))
     }
 }
 
@@ -91,6 +91,8 @@ impl Said {
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     attributes: Vec<Attribute>,
+    /// Those of the table that are there.
+    held: Keys,
     started: bool,
     /// Something that the exported name may hold came after the start.
     renamed: bool,
@@ -104,7 +106,7 @@ const ASSUMED: usize = 6;
 
 #[derive(Debug)]
 struct Attribute {
-    key: &'static str,
+    key: Key,
     value: Value,
     /// Already on the exported span.
     sent: bool,
@@ -167,7 +169,7 @@ impl Fields {
     }
 
     /// Gives an attribute, unless a sampler key is given another value.
-    pub(crate) fn set(&mut self, key: &'static str, value: Value) -> Result<(), Refusal> {
+    pub(crate) fn set(&mut self, key: Key, value: Value) -> Result<(), Refusal> {
         if self.is_fixed(key) {
             return if self.get(key) == Some(&value) { Ok(()) } else { Err(Refusal::AlreadyGiven) };
         }
@@ -176,20 +178,30 @@ impl Fields {
     }
 
     /// An attribute that holds as long as the span's own fields give none.
-    pub(crate) fn assume(&mut self, key: &'static str, value: Value) {
-        if self.get(key).is_none() {
-            self.renamed |= self.started && is_in_name(key);
-            self.attributes.push(Attribute { key, value, sent: false, assumed: true });
+    pub(crate) fn assume(&mut self, key: Key, value: Value) {
+        if !self.has(key) {
+            self.renamed |= self.started && IN_NAME.has(key);
+            self.add(key, value, true);
         }
     }
 
     /// The value of an attribute.
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.attributes.iter().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+    pub(crate) fn get(&self, key: Key) -> Option<&Value> {
+        self.find(key).map(|attribute| &attribute.value)
+    }
+
+    /// Whether an attribute is there.
+    pub(crate) fn has(&self, key: Key) -> bool {
+        if Keys::can_have(key) { self.held.has(key) } else { self.find(key).is_some() }
+    }
+
+    /// The value of an attribute, if the span's own fields gave it.
+    pub(crate) fn own(&self, key: Key) -> Option<&Value> {
+        self.find(key).filter(|attribute| !attribute.assumed).map(|attribute| &attribute.value)
     }
 
     /// The text of an attribute.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: Key) -> Option<&str> {
         match self.get(key) {
             Some(Value::String(text)) => Some(text.as_str()),
             _ => None,
@@ -197,7 +209,7 @@ impl Fields {
     }
 
     /// An attribute in seconds, as the time that it is.
-    pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
+    pub(crate) fn duration(&self, key: Key) -> Option<Duration> {
         match self.get(key) {
             Some(Value::F64(seconds)) => Duration::try_from_secs_f64(*seconds).ok(),
             _ => None,
@@ -205,7 +217,7 @@ impl Fields {
     }
 
     /// The attributes that `wanted` picks and the span's own fields gave.
-    pub(crate) fn given(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &Value)> {
+    pub(crate) fn given(&self, wanted: impl Fn(Key) -> bool) -> impl Iterator<Item = (Key, &Value)> {
         self.attributes
             .iter()
             .filter(move |attribute| !attribute.assumed && wanted(attribute.key))
@@ -217,7 +229,7 @@ impl Fields {
         self.started = true;
         // Room for what the close adds: the SDK keeps this very vector.
         let mut at_start = Vec::with_capacity(self.attributes.len() + 8);
-        for attribute in self.attributes.iter_mut().filter(|attribute| is_sampler_key(attribute.key)) {
+        for attribute in self.attributes.iter_mut().filter(|attribute| SAMPLED.has(attribute.key)) {
             attribute.sent = true;
             at_start.push(KeyValue::new(attribute.key, attribute.value.clone()));
         }
@@ -226,6 +238,7 @@ impl Fields {
 
     /// Everything that is not on the exported span yet, once.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
+        self.held = Keys::default();
         self.attributes
             .drain(..)
             .filter(|attribute| !attribute.sent)
@@ -286,16 +299,17 @@ impl Fields {
     }
 
     /// A sampler key stays as it is once a sampler saw it, or the span's own fields gave it late.
-    fn is_fixed(&self, key: &str) -> bool {
-        self.started
-            && is_sampler_key(key)
-            && self.attributes.iter().any(|attribute| attribute.key == key && (attribute.sent || !attribute.assumed))
+    fn is_fixed(&self, key: Key) -> bool {
+        let is_fixed = |attribute: &Attribute| attribute.sent || !attribute.assumed;
+        self.started && SAMPLED.has(key) && self.find(key).is_some_and(is_fixed)
     }
 
     /// Counts what a content field holds; a given number stays.
-    fn count(&mut self, key: &'static str, count: i64) {
-        self.attributes.retain(|attribute| attribute.key != key || !attribute.assumed);
-        self.assume(key, Value::I64(count));
+    fn count(&mut self, key: Key, count: i64) {
+        if self.own(key).is_none() {
+            self.remove(key);
+            self.add(key, Value::I64(count), true);
+        }
     }
 
     /// The last word for a place counts; no text takes back what was said.
@@ -307,23 +321,40 @@ impl Fields {
         }
     }
 
-    fn put(&mut self, key: &'static str, value: Value) {
-        self.renamed |= self.started && is_in_name(key);
-        match self.attributes.iter_mut().find(|attribute| attribute.key == key) {
-            None => self.attributes.push(Attribute { key, value, sent: false, assumed: false }),
-            Some(attribute) => {
-                attribute.value = value;
-                attribute.assumed = false;
-            }
+    fn put(&mut self, key: Key, value: Value) {
+        self.renamed |= self.started && IN_NAME.has(key);
+        if !self.has(key) {
+            return self.add(key, value, false);
+        }
+        if let Some(attribute) = self.attributes.iter_mut().find(|attribute| attribute.key == key) {
+            attribute.value = value;
+            attribute.assumed = false;
         }
     }
 
-    fn take_back(&mut self, key: &'static str) -> Result<(), Refusal> {
+    fn find(&self, key: Key) -> Option<&Attribute> {
+        if Keys::can_have(key) && !self.held.has(key) {
+            return None;
+        }
+        self.attributes.iter().find(|attribute| attribute.key == key)
+    }
+
+    fn add(&mut self, key: Key, value: Value, assumed: bool) {
+        self.held.insert(key);
+        self.attributes.push(Attribute { key, value, sent: false, assumed });
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.held.remove(key);
+        self.attributes.retain(|attribute| attribute.key != key);
+    }
+
+    fn take_back(&mut self, key: Key) -> Result<(), Refusal> {
         if self.is_fixed(key) {
             return Err(Refusal::AlreadyGiven);
         }
-        self.renamed |= self.started && is_in_name(key);
-        self.attributes.retain(|attribute| attribute.key != key);
+        self.renamed |= self.started && IN_NAME.has(key);
+        self.remove(key);
         Ok(())
     }
 
@@ -356,8 +387,8 @@ impl Fields {
 }
 
 /// What is kept of a refused value: itself under its field's own name, if that is not a name of the conventions.
-fn kept(name: &'static str, raw: Raw<'_>) -> Option<(&'static str, Value)> {
-    (!is_standard(name)).then(|| (name, raw.into_recorded()))
+fn kept(own: Key, raw: Raw<'_>) -> Option<(Key, Value)> {
+    (!is_standard(own.name())).then(|| (own, raw.into_recorded()))
 }
 
 fn piece(slot: Slot, field: &'static str, raw: &Raw<'_>) -> Piece {

@@ -17,6 +17,7 @@ use crate::layer::GenAiLayer;
 use crate::lifecycle;
 use crate::mapping;
 use crate::notice;
+use crate::semconv::Key;
 use crate::stats::Stats;
 
 /// The options of the layer, and where it comes from.
@@ -132,8 +133,9 @@ impl GenAi {
     /// ```
     #[must_use]
     pub fn with_attribute(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.options.attributes.retain(|(known, _)| *known != name);
-        self.options.attributes.push((name, value.into()));
+        let key = Key::of(name);
+        self.options.attributes.retain(|(known, _)| *known != key);
+        self.options.attributes.push((key, value.into()));
         self
     }
 
@@ -149,7 +151,7 @@ impl GenAi {
     #[must_use]
     pub fn with_inherited<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
         for field in fields.into_iter().map(Into::into) {
-            self.options.inherited.extend(mapping::keys_of(&field).map(str::to_owned));
+            self.options.inherited.extend(mapping::keys_of(&field).map(|key| key.name().to_owned()));
             self.options.inherited.push(field);
         }
         self
@@ -200,7 +202,7 @@ impl GenAi {
     /// default, no baggage is exported: it may come from anywhere.
     #[must_use]
     pub fn with_baggage(mut self, entries: impl IntoIterator<Item = &'static str>) -> Self {
-        self.options.baggage = entries.into_iter().collect();
+        self.options.baggage = entries.into_iter().map(Key::of).collect();
         self
     }
 

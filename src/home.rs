@@ -19,7 +19,7 @@ use crate::made::{hang_up, start_made};
 use crate::ongoing::Hook;
 use crate::open::OpenSpan;
 use crate::placement::{Found, Place, place};
-use crate::semconv::{CONVERSATION_ID, TURN_NUMBER};
+use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
 use crate::traceparent;
 use crate::value::Refusal;
 
@@ -248,14 +248,14 @@ fn with_attached_values(parent: Context) -> Context {
 
 /// Adds the baggage entries that the user wants to see.
 pub(crate) fn with_baggage(core: &Core, inherited: &Inherited, parent: &Context) -> Inherited {
-    let entry = |key: &&'static str| Some((*key, Value::from(parent.baggage().get(*key)?.to_string())));
+    let entry = |key: &Key| Some((*key, Value::from(parent.baggage().get(key.name())?.to_string())));
     let entries: Vec<_> = core.options.baggage.iter().filter_map(entry).collect();
     if entries.is_empty() { inherited.clone() } else { with(inherited, entries) }
 }
 
 pub(crate) fn number_of(fields: &Fields) -> Option<i64> {
-    match fields.given(|key| key == TURN_NUMBER).next() {
-        Some((_, Value::I64(number))) => Some(*number),
+    match fields.own(TURN_NUMBER) {
+        Some(Value::I64(number)) => Some(*number),
         _ => None,
     }
 }

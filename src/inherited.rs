@@ -5,13 +5,13 @@ use std::sync::Arc;
 use opentelemetry::Value;
 
 use crate::fields::Fields;
-use crate::semconv::{CONVERSATION_ID, TURN_NUMBER};
+use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
 
 /// What the spans below take over: ids, the agent's name, the turn's number, and what the user wants to see on all. Shared by all who add nothing to it.
-pub(crate) type Inherited = Arc<[(&'static str, Value)]>;
+pub(crate) type Inherited = Arc<[(Key, Value)]>;
 
 /// What the children of a span inherit: what it inherited itself, replaced by what its own fields give.
-pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields, is_inherited: impl Fn(&str) -> bool) -> Inherited {
+pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields, is_inherited: impl Fn(Key) -> bool) -> Inherited {
     let mut own = fields.given(is_inherited).peekable();
     if own.peek().is_none() {
         return inherited.clone();
@@ -22,7 +22,9 @@ pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields, is_inherited: im
 /// Gives a span what it inherits, where its own fields say nothing.
 pub(crate) fn take_over(fields: &mut Fields, inherited: &Inherited) {
     for (key, value) in inherited.iter() {
-        fields.assume(key, value.clone());
+        if !fields.has(*key) {
+            fields.assume(*key, value.clone());
+        }
     }
 }
 
@@ -32,7 +34,7 @@ pub(crate) fn with_turn_number(inherited: &Inherited, number: i64) -> Inherited 
 }
 
 /// What is passed on besides.
-pub(crate) fn with(inherited: &Inherited, more: impl IntoIterator<Item = (&'static str, Value)>) -> Inherited {
+pub(crate) fn with(inherited: &Inherited, more: impl IntoIterator<Item = (Key, Value)>) -> Inherited {
     let mut all = inherited.to_vec();
     for (key, value) in more {
         all.retain(|(other, _)| *other != key);
@@ -42,7 +44,7 @@ pub(crate) fn with(inherited: &Inherited, more: impl IntoIterator<Item = (&'stat
 }
 
 /// The text of an attribute that is passed on.
-pub(crate) fn text<'a>(inherited: &'a Inherited, key: &str) -> Option<&'a str> {
+pub(crate) fn text(inherited: &Inherited, key: Key) -> Option<&str> {
     inherited.iter().find_map(|(other, value)| match value {
         Value::String(text) if *other == key => Some(text.as_str()),
         _ => None,

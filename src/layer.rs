@@ -245,7 +245,7 @@ impl GenAiLayer {
         let Some((context, at)) = found else { return };
         if meaning == Meaning::Evaluation {
             let attributes = event::evaluation(said.attributes);
-            return span::add_event(self.core.counters(), &context, EVALUATION_RESULT.into(), at, attributes);
+            return span::add_event(self.core.counters(), &context, EVALUATION_RESULT.name().into(), at, attributes);
         }
         let mut attributes = said.attributes;
         attributes.push(KeyValue::new(EVENT_LEVEL, metadata.level().as_str()));

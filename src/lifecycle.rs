@@ -22,7 +22,7 @@ use crate::kind::Kind;
 use crate::made::{finish_made, hang_up, write_end};
 use crate::ongoing::Hook;
 use crate::open::{Below, OpenSpan};
-use crate::semconv::{ATTEMPT, CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, STEP_SEQUENCE, TURN_NUMBER};
+use crate::semconv::{ATTEMPT, CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, Key, STEP_SEQUENCE, TURN_NUMBER};
 use crate::totals::Totals;
 use crate::turn::EndReason;
 use crate::{mapping, span};
@@ -46,7 +46,7 @@ pub(crate) struct Opening {
 /// Starts the exported span and keeps its record.
 pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root } = opening;
-    let inherits = |key: &str| core.options.inherits(key);
+    let inherits = |key: Key| core.options.inherits(key);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
     let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
     if home.conversation.is_none() || kind == Some(Kind::Conversation) {
@@ -113,7 +113,7 @@ pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
 where
     S: IntoIterator<Item = Said>,
 {
-    let inherits = |key: &str| core.options.inherits(key);
+    let inherits = |key: Key| core.options.inherits(key);
     let told = core.open.with(id, |open| {
         let mut passes_on = false;
         for said in read(&open.plan) {
@@ -312,11 +312,11 @@ impl Word {
             Some(Value::Bool(interrupted)) => Some(*interrupted),
             _ => None,
         };
-        let conversation_id = match fields.given(|key| key == CONVERSATION_ID).next() {
-            Some((_, Value::String(id))) => Some(id.as_str().into()),
+        let conversation_id = match fields.own(CONVERSATION_ID) {
+            Some(Value::String(id)) => Some(id.as_str().into()),
             _ => None,
         };
-        Self { interrupted, has_ended: fields.get(END_REASON).is_some(), conversation_id }
+        Self { interrupted, has_ended: fields.has(END_REASON), conversation_id }
     }
 }
 

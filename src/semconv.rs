@@ -7,6 +7,8 @@
 //!
 //! A constant is its attribute without the prefix.
 
+use std::fmt;
+
 /// What an attribute may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -16,10 +18,95 @@ pub(crate) enum Class {
     Content,
 }
 
+/// The name of an attribute. Two are compared by their place in the table below, and only those that are not in it by
+/// their text.
+#[derive(Debug, Clone, Copy, Eq)]
+pub(crate) struct Key {
+    name: &'static str,
+    place: u8,
+}
+
+/// The place of a name that is not in the table.
+const NO_PLACE: u8 = u8::MAX;
+
+impl Key {
+    /// The attribute of this name.
+    pub(crate) fn of(name: &'static str) -> Self {
+        let place = CLASSES.iter().position(|(known, _)| *known == name);
+        Self { name, place: place.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_PLACE) }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && (self.place != NO_PLACE || self.name == other.name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl From<Key> for opentelemetry::Key {
+    fn from(key: Key) -> Self {
+        Self::from_static_str(key.name)
+    }
+}
+
+/// Some of the table's first 128 attributes: all but the dialects'.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Keys(u128);
+
+impl Keys {
+    /// A key that can be in no set does not compile in a constant.
+    pub(crate) const fn of(keys: &[Key]) -> Self {
+        let mut set = 0;
+        let mut rest = keys;
+        while let [first, others @ ..] = rest {
+            set |= 1 << first.place;
+            rest = others;
+        }
+        Self(set)
+    }
+
+    pub(crate) fn has(self, key: Key) -> bool {
+        self.0 & Self::only(key) != 0
+    }
+
+    /// Whether a set of everything that there is would have it.
+    pub(crate) fn can_have(key: Key) -> bool {
+        u32::from(key.place) < u128::BITS
+    }
+
+    pub(crate) fn insert(&mut self, key: Key) {
+        self.0 |= Self::only(key);
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) {
+        self.0 &= !Self::only(key);
+    }
+
+    fn only(key: Key) -> u128 {
+        1u128.checked_shl(key.place.into()).unwrap_or_default()
+    }
+}
+
 /// Attribute names, each with its class: one without does not compile.
 macro_rules! attributes {
     ($($(#[$doc:meta])* $class:ident $name:ident = $key:literal;)+) => {
-        $($(#[$doc])* pub(crate) const $name: &str = $key;)+
+        /// Where each is in the table.
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "each is called as its constant")]
+        enum Place {
+            $($name),+
+        }
+
+        $($(#[$doc])* pub(crate) const $name: Key = Key { name: $key, place: Place::$name as u8 };)+
 
         /// All of them, with their class.
         pub(crate) const CLASSES: &[(&str, Class)] = &[$(($key, Class::$class)),+];
@@ -198,33 +285,30 @@ pub(crate) const ERROR_TYPE_OTHER: &str = "_OTHER";
 pub(crate) const ERROR_TYPE_PANIC: &str = "panic";
 
 /// Attributes that samplers look at: on the span from its start, where the SDK can't replace them.
-pub(crate) fn is_sampler_key(key: &str) -> bool {
-    matches!(
-        key,
-        OPERATION_NAME
-            | PROVIDER_NAME
-            | REQUEST_MODEL
-            | AGENT_NAME
-            | TOOL_NAME
-            | CONVERSATION_ID
-            | SESSION_ID
-            | USER_ID
-            | SERVER_ADDRESS
-            | SERVER_PORT
-    )
-}
+pub(crate) const SAMPLED: Keys = Keys::of(&[
+    OPERATION_NAME,
+    PROVIDER_NAME,
+    REQUEST_MODEL,
+    AGENT_NAME,
+    TOOL_NAME,
+    CONVERSATION_ID,
+    SESSION_ID,
+    USER_ID,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+]);
 
 /// Attributes that an exported name may hold.
-pub(crate) fn is_in_name(key: &str) -> bool {
-    matches!(key, OPERATION_NAME | REQUEST_MODEL | TOOL_NAME | AGENT_NAME | WORKFLOW_NAME | STEP_NAME | DATA_SOURCE_ID)
-}
+pub(crate) const IN_NAME: Keys =
+    Keys::of(&[OPERATION_NAME, REQUEST_MODEL, TOOL_NAME, AGENT_NAME, WORKFLOW_NAME, STEP_NAME, DATA_SOURCE_ID]);
 
 /// Attributes that every span below takes over, unless it says otherwise itself.
-pub(crate) fn is_inherited(key: &str) -> bool {
-    matches!(key, CONVERSATION_ID | SESSION_ID | USER_ID | AGENT_NAME | WORKFLOW_ID | WORKFLOW_PARTITION | TURN_NUMBER)
-}
+pub(crate) const INHERITED: Keys =
+    Keys::of(&[CONVERSATION_ID, SESSION_ID, USER_ID, AGENT_NAME, WORKFLOW_ID, WORKFLOW_PARTITION, TURN_NUMBER]);
 
 /// Whether the conventions own this name, so that a value of the wrong type can't be kept under it.
-pub(crate) fn is_standard(key: &str) -> bool {
-    key.starts_with("gen_ai.") || key.starts_with("server.") || matches!(key, ERROR_TYPE | SESSION_ID | USER_ID)
+pub(crate) fn is_standard(name: &str) -> bool {
+    name.starts_with("gen_ai.")
+        || name.starts_with("server.")
+        || [ERROR_TYPE, SESSION_ID, USER_ID].iter().any(|key| key.name == name)
 }

@@ -13,7 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("lib", &["console", "content", "core", "dialect", "ext", "genai", "kind", "layer", "stats", "telemetry"]),
     ("telemetry", &["console", "genai", "layer", "notice", "stats"]),
     ("ext", &["layer"]),
-    ("genai", &["content", "core", "dialect", "kind", "layer", "lifecycle", "mapping", "notice", "stats"]),
+    ("genai", &["content", "core", "dialect", "kind", "layer", "lifecycle", "mapping", "notice", "semconv", "stats"]),
     (
         "layer",
         &[
