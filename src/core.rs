@@ -17,11 +17,12 @@ use crate::console;
 use crate::content::{Content, Redacts, Rules};
 use crate::dialect::Dialects;
 use crate::fields::{Fields, Plan};
+use crate::inherited::PassedOn;
 use crate::kind::Kind;
 use crate::live::Live;
 use crate::open::OpenSpans;
 use crate::outside::call_out;
-use crate::semconv::{INHERITED, Key};
+use crate::semconv::Key;
 use crate::span::Starts;
 use crate::stats::{Counters, Stats};
 use crate::value::Refusal;
@@ -52,7 +53,7 @@ pub(crate) struct Options {
     /// Attributes of every span.
     pub(crate) attributes: Vec<(Key, Value)>,
     /// Attributes that spans take over from those above them, besides the ids.
-    pub(crate) inherited: Vec<String>,
+    pub(crate) inherited: PassedOn,
     /// Baggage entries that become attributes.
     pub(crate) baggage: Vec<Key>,
     /// How many conversations may be found by their id.
@@ -145,6 +146,7 @@ impl Core {
     }
 
     /// Counts a value that was refused.
+    #[inline]
     pub(crate) fn count(&self, applied: Result<(), Refusal>) {
         if let Err(why) = applied {
             self.counters().refused(why);
@@ -191,11 +193,6 @@ impl Redacts for Core {
 }
 
 impl Options {
-    /// Whether the spans below take over an attribute of this name.
-    pub(crate) fn inherits(&self, key: Key) -> bool {
-        INHERITED.has(key) || self.inherited.iter().any(|inherited| inherited == key.name())
-    }
-
     /// Whether the messages of events of this target are content.
     pub(crate) fn is_content_target(&self, target: &str) -> bool {
         let is_in = |listed: &String| {
@@ -219,7 +216,7 @@ impl Default for Options {
             binary_content: false,
             dialects: Dialects::default(),
             attributes: Vec::new(),
-            inherited: Vec::new(),
+            inherited: PassedOn::default(),
             baggage: Vec::new(),
             max_conversations: 100_000,
             trace_per: TracePer::default(),

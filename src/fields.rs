@@ -33,6 +33,7 @@ impl Plan {
     }
 
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
+    #[inline]
     pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
         let Some((own, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
         match meaning {
@@ -93,6 +94,8 @@ pub(crate) struct Fields {
     attributes: Vec<Attribute>,
     /// Those of the table that are there.
     held: Keys,
+    /// Those of the table that the span's own fields gave at some time.
+    given: Keys,
     started: bool,
     /// Something that the exported name may hold came after the start.
     renamed: bool,
@@ -139,6 +142,7 @@ impl Fields {
     }
 
     /// Takes one value in, or says why not.
+    #[inline]
     pub(crate) fn apply(&mut self, said: Said) -> Result<(), Refusal> {
         match said {
             Said::Attribute(key, Some(value)) => self.set(key, value),
@@ -169,6 +173,7 @@ impl Fields {
     }
 
     /// Gives an attribute, unless a sampler key is given another value.
+    #[inline]
     pub(crate) fn set(&mut self, key: Key, value: Value) -> Result<(), Refusal> {
         if self.is_fixed(key) {
             return if self.get(key) == Some(&value) { Ok(()) } else { Err(Refusal::AlreadyGiven) };
@@ -178,6 +183,7 @@ impl Fields {
     }
 
     /// An attribute that holds as long as the span's own fields give none.
+    #[inline]
     pub(crate) fn assume(&mut self, key: Key, value: Value) {
         if !self.has(key) {
             self.renamed |= self.started && IN_NAME.has(key);
@@ -186,21 +192,25 @@ impl Fields {
     }
 
     /// The value of an attribute.
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&Value> {
         self.find(key).map(|attribute| &attribute.value)
     }
 
     /// Whether an attribute is there.
+    #[inline]
     pub(crate) fn has(&self, key: Key) -> bool {
-        if Keys::can_have(key) { self.held.has(key) } else { self.find(key).is_some() }
+        self.held.has(key) || (!Keys::can_have(key) && self.find(key).is_some())
     }
 
     /// The value of an attribute, if the span's own fields gave it.
+    #[inline]
     pub(crate) fn own(&self, key: Key) -> Option<&Value> {
         self.find(key).filter(|attribute| !attribute.assumed).map(|attribute| &attribute.value)
     }
 
     /// The text of an attribute.
+    #[inline]
     pub(crate) fn text(&self, key: Key) -> Option<&str> {
         match self.get(key) {
             Some(Value::String(text)) => Some(text.as_str()),
@@ -214,6 +224,11 @@ impl Fields {
             Some(Value::F64(seconds)) => Duration::try_from_secs_f64(*seconds).ok(),
             _ => None,
         }
+    }
+
+    /// Whether the span's own fields may have given one of these.
+    pub(crate) fn may_give(&self, wanted: &Keys) -> bool {
+        self.given.meets(wanted)
     }
 
     /// The attributes that `wanted` picks and the span's own fields gave.
@@ -246,10 +261,12 @@ impl Fields {
     }
 
     /// Whether the exported name may be another one than at the start.
+    #[inline]
     pub(crate) fn is_renamed(&self) -> bool {
         self.renamed
     }
 
+    #[inline]
     pub(crate) fn failure(&self) -> &Failure {
         &self.failure
     }
@@ -299,6 +316,7 @@ impl Fields {
     }
 
     /// A sampler key stays as it is once a sampler saw it, or the span's own fields gave it late.
+    #[inline]
     fn is_fixed(&self, key: Key) -> bool {
         let is_fixed = |attribute: &Attribute| attribute.sent || !attribute.assumed;
         self.started && SAMPLED.has(key) && self.find(key).is_some_and(is_fixed)
@@ -321,8 +339,10 @@ impl Fields {
         }
     }
 
+    #[inline]
     fn put(&mut self, key: Key, value: Value) {
         self.renamed |= self.started && IN_NAME.has(key);
+        self.given.insert(key);
         if !self.has(key) {
             return self.add(key, value, false);
         }
@@ -332,6 +352,7 @@ impl Fields {
         }
     }
 
+    #[inline]
     fn find(&self, key: Key) -> Option<&Attribute> {
         if Keys::can_have(key) && !self.held.has(key) {
             return None;
@@ -339,6 +360,7 @@ impl Fields {
         self.attributes.iter().find(|attribute| attribute.key == key)
     }
 
+    #[inline]
     fn add(&mut self, key: Key, value: Value, assumed: bool) {
         self.held.insert(key);
         self.attributes.push(Attribute { key, value, sent: false, assumed });

@@ -151,8 +151,8 @@ impl GenAi {
     #[must_use]
     pub fn with_inherited<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
         for field in fields.into_iter().map(Into::into) {
-            self.options.inherited.extend(mapping::keys_of(&field).map(|key| key.name().to_owned()));
-            self.options.inherited.push(field);
+            mapping::keys_of(&field).for_each(|key| self.options.inherited.keys.insert(key));
+            self.options.inherited.names.push(field);
         }
         self
     }

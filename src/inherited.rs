@@ -5,18 +5,42 @@ use std::sync::Arc;
 use opentelemetry::Value;
 
 use crate::fields::Fields;
-use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
+use crate::semconv::{CONVERSATION_ID, INHERITED, Key, Keys, TURN_NUMBER};
 
 /// What the spans below take over: ids, the agent's name, the turn's number, and what the user wants to see on all. Shared by all who add nothing to it.
 pub(crate) type Inherited = Arc<[(Key, Value)]>;
 
-/// What the children of a span inherit: what it inherited itself, replaced by what its own fields give.
-pub(crate) fn passed_on(inherited: &Inherited, fields: &Fields, is_inherited: impl Fn(Key) -> bool) -> Inherited {
-    let mut own = fields.given(is_inherited).peekable();
-    if own.peek().is_none() {
-        return inherited.clone();
+/// Which attributes are passed on.
+#[derive(Debug, Clone)]
+pub(crate) struct PassedOn {
+    /// Those of the conventions.
+    pub(crate) keys: Keys,
+    /// What the user wants to see on all spans besides.
+    pub(crate) names: Vec<String>,
+}
+
+impl PassedOn {
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.keys.has(key) || self.names.iter().any(|name| name == key.name())
     }
-    with(inherited, own.map(|(key, value)| (key, value.clone())))
+}
+
+impl Default for PassedOn {
+    fn default() -> Self {
+        Self { keys: INHERITED, names: Vec::new() }
+    }
+}
+
+/// What the children of a span inherit: what it inherited itself, replaced by what its own fields give.
+pub(crate) fn passed_on(inherited: Inherited, fields: &Fields, passed_on: &PassedOn) -> Inherited {
+    if passed_on.names.is_empty() && !fields.may_give(&passed_on.keys) {
+        return inherited;
+    }
+    let mut own = fields.given(|key| passed_on.has(key)).peekable();
+    if own.peek().is_none() {
+        return inherited;
+    }
+    with(&inherited, own.map(|(key, value)| (key, value.clone())))
 }
 
 /// Gives a span what it inherits, where its own fields say nothing.

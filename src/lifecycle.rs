@@ -22,7 +22,7 @@ use crate::kind::Kind;
 use crate::made::{finish_made, hang_up, write_end};
 use crate::ongoing::Hook;
 use crate::open::{Below, OpenSpan};
-use crate::semconv::{ATTEMPT, CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, Key, STEP_SEQUENCE, TURN_NUMBER};
+use crate::semconv::{ATTEMPT, CONVERSATION_ID, END_REASON, INCOMPLETE, INTERRUPTED, STEP_SEQUENCE, TURN_NUMBER};
 use crate::totals::Totals;
 use crate::turn::EndReason;
 use crate::{mapping, span};
@@ -46,7 +46,6 @@ pub(crate) struct Opening {
 /// Starts the exported span and keeps its record.
 pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root } = opening;
-    let inherits = |key: Key| core.options.inherits(key);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
     let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
     if home.conversation.is_none() || kind == Some(Kind::Conversation) {
@@ -69,7 +68,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
         number(core, &mut fields, conversation);
     }
     count_from_above(core, kind, &mut fields, &home);
-    let inherited = passed_on(&inherited, &fields, inherits);
+    let inherited = passed_on(inherited, &fields, &core.options.inherited);
     let started = now.checked_sub(fields.started_ago()).unwrap_or(now);
 
     let start = span::Opening {
@@ -113,15 +112,14 @@ pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
 where
     S: IntoIterator<Item = Said>,
 {
-    let inherits = |key: Key| core.options.inherits(key);
     let told = core.open.with(id, |open| {
         let mut passes_on = false;
         for said in read(&open.plan) {
-            passes_on |= said.gives(inherits);
+            passes_on |= said.gives(|key| core.options.inherited.has(key));
             core.count(open.fields.apply(said));
         }
         if passes_on {
-            open.inherited = passed_on(&open.inherited, &open.fields, inherits);
+            open.inherited = passed_on(open.inherited.clone(), &open.fields, &core.options.inherited);
             core.told_late.fetch_add(1, Ordering::AcqRel);
         }
         if !bounds_turns(open.kind) {

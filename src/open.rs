@@ -118,6 +118,7 @@ impl OpenSpans {
         spans.into_iter().map(|(_, id)| id).collect()
     }
 
+    #[inline]
     fn shard(&self, id: u64) -> Option<&Shard> {
         // The registry counts ids up from small numbers: the multiplication spreads them.
         let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARDS.trailing_zeros());

@@ -36,12 +36,14 @@ impl Key {
         Self { name, place: place.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_PLACE) }
     }
 
+    #[inline]
     pub(crate) fn name(self) -> &'static str {
         self.name
     }
 }
 
 impl PartialEq for Key {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.place == other.place && (self.place != NO_PLACE || self.name == other.name)
     }
@@ -61,39 +63,61 @@ impl From<Key> for opentelemetry::Key {
 
 /// Some of the table's first 128 attributes: all but the dialects'.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Keys(u128);
+pub(crate) struct Keys([u64; 2]);
 
 impl Keys {
     /// A key that can be in no set does not compile in a constant.
+    #[expect(clippy::indexing_slicing, reason = "for constants: it is the compiler that would panic")]
     pub(crate) const fn of(keys: &[Key]) -> Self {
-        let mut set = 0;
+        let mut words = [0; 2];
         let mut rest = keys;
         while let [first, others @ ..] = rest {
-            set |= 1 << first.place;
+            words[first.word()] |= first.bit();
             rest = others;
         }
-        Self(set)
+        Self(words)
     }
 
-    pub(crate) fn has(self, key: Key) -> bool {
-        self.0 & Self::only(key) != 0
+    #[inline]
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.0.get(key.word()).is_some_and(|word| word & key.bit() != 0)
     }
 
     /// Whether a set of everything that there is would have it.
+    #[inline]
     pub(crate) fn can_have(key: Key) -> bool {
-        u32::from(key.place) < u128::BITS
+        key.word() < 2
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, key: Key) {
-        self.0 |= Self::only(key);
+        if let Some(word) = self.0.get_mut(key.word()) {
+            *word |= key.bit();
+        }
     }
 
     pub(crate) fn remove(&mut self, key: Key) {
-        self.0 &= !Self::only(key);
+        if let Some(word) = self.0.get_mut(key.word()) {
+            *word &= !key.bit();
+        }
     }
 
-    fn only(key: Key) -> u128 {
-        1u128.checked_shl(key.place.into()).unwrap_or_default()
+    /// Whether any key is in both.
+    #[inline]
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).any(|(one, other)| one & other != 0)
+    }
+}
+
+impl Key {
+    #[inline]
+    const fn word(self) -> usize {
+        self.place as usize / 64
+    }
+
+    #[inline]
+    const fn bit(self) -> u64 {
+        1 << (self.place % 64)
     }
 }
 
