@@ -99,8 +99,6 @@ pub(crate) struct Fields {
     started: bool,
     /// Something that the exported name may hold came after the start.
     renamed: bool,
-    failure: Failure,
-    content: Vec<Piece>,
     rare: Option<Box<Rare>>,
 }
 
@@ -120,6 +118,8 @@ struct Attribute {
 /// What few spans say.
 #[derive(Debug, Default)]
 struct Rare {
+    failure: Failure,
+    content: Vec<Piece>,
     name: Option<String>,
     span_kind: Option<SpanKind>,
     status: Option<StatusCode>,
@@ -266,22 +266,23 @@ impl Fields {
         self.renamed
     }
 
-    #[inline]
-    pub(crate) fn failure(&self) -> &Failure {
-        &self.failure
+    /// What `error` and `error_type` said, if that is a failure.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.rare.as_ref().map(|rare| &rare.failure).filter(|failure| failure.is_failure())
     }
 
     /// Rewrites the texts that say what went wrong.
     pub(crate) fn rewrite_errors(&mut self, rewrite: impl Fn(&str) -> String) {
-        self.failure.rewrite(&rewrite);
-        if let Some(description) = self.rare.as_mut().and_then(|rare| rare.status_description.as_mut()) {
+        let Some(rare) = &mut self.rare else { return };
+        rare.failure.rewrite(&rewrite);
+        if let Some(description) = &mut rare.status_description {
             *description = rewrite(description);
         }
     }
 
     /// What people said, once.
     pub(crate) fn take_content(&mut self) -> Vec<Piece> {
-        std::mem::take(&mut self.content)
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.content)).unwrap_or_default()
     }
 
     /// `otel.name`
@@ -332,10 +333,10 @@ impl Fields {
 
     /// The last word for a place counts; no text takes back what was said.
     fn say(&mut self, piece: Piece) {
-        self.content
-            .retain(|known| known.slot != piece.slot || (piece.slot == Slot::Own && known.field != piece.field));
+        let content = &mut self.rare().content;
+        content.retain(|known| known.slot != piece.slot || (piece.slot == Slot::Own && known.field != piece.field));
         if !piece.text.is_empty() {
-            self.content.push(piece);
+            content.push(piece);
         }
     }
 
@@ -383,8 +384,8 @@ impl Fields {
     fn control(&mut self, control: Control, raw: &Raw<'_>) -> Result<(), Refusal> {
         let text = || raw.as_text().map(Cow::into_owned).ok_or(Refusal::WrongType);
         match control {
-            Control::Error => self.failure.set_error(raw),
-            Control::ErrorType => self.failure.set_error_type(raw),
+            Control::Error => self.rare().failure.set_error(raw),
+            Control::ErrorType => self.rare().failure.set_error_type(raw),
             Control::Name => {
                 self.renamed |= self.started;
                 self.rare().name = Some(text()?);

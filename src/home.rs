@@ -26,29 +26,25 @@ use crate::value::Refusal;
 /// An exported span that another one opens below.
 #[derive(Debug)]
 pub(crate) struct Ancestor {
-    hook: Hook,
     kind: Option<Kind>,
-    ours: Option<Kind>,
-    ours_id: Option<u64>,
-    inherited: Inherited,
-    anchor: Anchor,
-    conversation: Option<Arc<Conversation>>,
-    turn: Option<TurnKey>,
+    /// What hangs on it finds there.
+    home: Home,
 }
 
 impl Ancestor {
     /// What is to be known of an open span.
     pub(crate) fn of(id: u64, open: &OpenSpan) -> Self {
-        Self {
-            hook: Hook { context: open.context.clone(), span: Some(id) },
-            kind: open.kind,
-            ours: open.ours,
-            ours_id: open.ours_id,
+        let home = Home {
+            hook: Some(Hook { context: open.context.clone(), span: Some(id) }),
+            attached: false,
             inherited: open.inherited.clone(),
-            anchor: open.anchor,
+            anchor: Some(open.anchor),
             conversation: open.conversation.clone(),
             turn: open.turn,
-        }
+            ours: open.ours,
+            ours_id: open.ours_id,
+        };
+        Self { kind: open.kind, home }
     }
 }
 
@@ -76,8 +72,9 @@ pub(crate) fn home(
     root: bool,
 ) -> Home {
     let id = fields.text(CONVERSATION_ID).filter(|_| kind.is_some());
-    let around = ancestor.as_ref().and_then(|ancestor| ancestor.conversation.clone());
-    let contextual_id = around.as_ref().and_then(|conversation| conversation.id());
+    // Only a span that names a conversation asks for the one around it.
+    let around = ancestor.as_ref().filter(|_| id.is_some()).and_then(|ancestor| ancestor.home.conversation.as_ref());
+    let contextual_id = around.and_then(|conversation| conversation.id());
     let named = id
         .filter(|id| kind != Some(Kind::Conversation) && contextual_id.as_deref() != Some(*id))
         .and_then(|id| core.live.get(id));
@@ -93,19 +90,10 @@ pub(crate) fn home(
     let number = number_of(fields);
     match (place(found), ancestor, named) {
         (Place::Ancestor, Some(ancestor), _) => {
-            let mut home = Home {
-                hook: Some(ancestor.hook),
-                attached: false,
-                inherited: ancestor.inherited,
-                anchor: Some(ancestor.anchor),
-                conversation: ancestor.conversation,
-                turn: ancestor.turn,
-                ours: ancestor.ours,
-                ours_id: ancestor.ours_id,
-            };
-            if is_service && ancestor.ours == Some(Kind::Conversation) && home.turn.is_none() {
+            let Ancestor { kind, mut home } = ancestor;
+            if is_service && home.ours == Some(Kind::Conversation) && home.turn.is_none() {
                 let joined = home.conversation.as_ref().map(|conversation| conversation.join(number));
-                let on = home.hook.clone().filter(|_| ancestor.kind.is_none());
+                let on = home.hook.clone().filter(|_| kind.is_none());
                 home = home.joined(core, joined);
                 // A span of the program's own that is exported in between stays in between.
                 home.hook = on.or(home.hook);
@@ -223,7 +211,7 @@ pub(crate) fn parent(core: &Core, kind: Option<Kind>, fields: &Fields, home: &Ho
             links.push(hook.context.span().span_context().clone());
             Context::new()
         }
-        Some(hook) => with_attached_values(hook.context.clone()),
+        Some(hook) => with_attached_values(&hook.context),
         None if home.attached => Context::current(),
         None => Context::new(),
     };
@@ -241,16 +229,18 @@ pub(crate) fn parent(core: &Core, kind: Option<Kind>, fields: &Fields, home: &Ho
 
 /// The parent's context, or the attached one if that is the parent's too: then it may hold baggage and other values
 /// that were attached since the parent opened.
-fn with_attached_values(parent: Context) -> Context {
+fn with_attached_values(parent: &Context) -> Context {
     let same = Context::map_current(|attached| attached.span().span_context() == parent.span().span_context());
-    if same { Context::current() } else { parent }
+    if same { Context::current() } else { parent.clone() }
 }
 
 /// Adds the baggage entries that the user wants to see.
-pub(crate) fn with_baggage(core: &Core, inherited: &Inherited, parent: &Context) -> Inherited {
+pub(crate) fn with_baggage(core: &Core, inherited: Inherited, parent: &Context) -> Inherited {
+    if core.options.baggage.is_empty() {
+        return inherited;
+    }
     let entry = |key: &Key| Some((*key, Value::from(parent.baggage().get(key.name())?.to_string())));
-    let entries: Vec<_> = core.options.baggage.iter().filter_map(entry).collect();
-    if entries.is_empty() { inherited.clone() } else { with(inherited, entries) }
+    with(&inherited, core.options.baggage.iter().filter_map(entry))
 }
 
 pub(crate) fn number_of(fields: &Fields) -> Option<i64> {

@@ -76,9 +76,9 @@ pub(crate) fn text(inherited: &Inherited, key: Key) -> Option<&str> {
 }
 
 /// What a conversation within a turn passes on: that turn is none of its own.
-pub(crate) fn outside_of_turns(inherited: &Inherited) -> Inherited {
+pub(crate) fn outside_of_turns(inherited: Inherited) -> Inherited {
     if inherited.iter().all(|(key, _)| *key != TURN_NUMBER) {
-        return inherited.clone();
+        return inherited;
     }
     inherited.iter().filter(|(key, _)| *key != TURN_NUMBER).cloned().collect()
 }

@@ -47,19 +47,20 @@ pub(crate) struct Opening {
 pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root } = opening;
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
-    let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
+    let inherits_id = text(&home.inherited, CONVERSATION_ID).is_some();
+    let around = home.conversation.as_ref().filter(|_| !inherits_id).and_then(|conversation| conversation.id());
     if home.conversation.is_none() || kind == Some(Kind::Conversation) {
         home.conversation = own_conversation(core, kind, &fields, &home, around.clone());
     }
     let anchor_of = |conversation: &Arc<Conversation>| conversation.anchor;
     let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
     let (parent, links) = parent(core, kind, &fields, &home);
-    let mut inherited = with_baggage(core, &home.inherited, &parent);
-    if text(&inherited, CONVERSATION_ID).is_none() {
-        inherited = around.map_or(inherited.clone(), |id| with_id(&inherited, &id));
+    let mut inherited = with_baggage(core, home.inherited.clone(), &parent);
+    if let Some(id) = around.filter(|_| text(&inherited, CONVERSATION_ID).is_none()) {
+        inherited = with_id(&inherited, &id);
     }
     if bounds_turns(kind) {
-        inherited = outside_of_turns(&inherited);
+        inherited = outside_of_turns(inherited);
     }
     take_over(&mut fields, &inherited);
     core.add_attributes(&mut fields);
@@ -151,10 +152,10 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, .. } = *open;
-    let finishing = Finishing { kind, span_name, context, fields, failure, anchor, started, end };
-    finish::end(core, finishing);
-    finish_made(core, conversation.zip(finish), now, incomplete);
+    let OpenSpan { kind, span_name, anchor, started, .. } = *open;
+    let (fields, failure) = (&mut open.fields, open.failure.as_mut());
+    finish::end(core, Finishing { kind, span_name, context: open.context, fields, failure, anchor, started, end });
+    finish_made(core, open.conversation.zip(finish), now, incomplete);
 }
 
 /// Ends everything that is open, children first, until the deadline.
@@ -327,7 +328,7 @@ fn inherit_late(core: &Core, open: &mut OpenSpan) {
     // A turn's number is for what is in it, and not for a turn or a conversation in there.
     let mut outside = bounds_turns(open.kind);
     while let Some((inherited, kind, parent)) = above.and_then(|id| core.open.with(id, passed_down)) {
-        let inherited = if outside { outside_of_turns(&inherited) } else { inherited };
+        let inherited = if outside { outside_of_turns(inherited) } else { inherited };
         take_over(&mut open.fields, &inherited);
         outside |= bounds_turns(kind);
         above = parent;

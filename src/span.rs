@@ -122,7 +122,7 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
 pub(crate) fn has_failed(fields: &Fields, event: Option<&Failure>) -> bool {
     match fields.status_code() {
         Some(code) => code == StatusCode::Error,
-        None => fields.failure().is_failure() || event.is_some(),
+        None => fields.failure().or(event).is_some(),
     }
 }
 
@@ -167,7 +167,7 @@ fn name(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields:
 /// The span's status, and its `error.type` if it failed: what `otel.status_code` says, else what its own fields say,
 /// else what an `ERROR` event in it said.
 fn status(fields: &Fields, event: Option<&Failure>, error_text: bool) -> (Status, Option<KeyValue>) {
-    let failure = Some(fields.failure()).filter(|failure| failure.is_failure()).or(event);
+    let failure = fields.failure().or(event);
     let description = match (fields.status_description(), failure) {
         (Some(given), _) => given.to_owned(),
         (None, Some(failure)) if error_text => failure.description(),
