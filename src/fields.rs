@@ -254,10 +254,8 @@ impl Fields {
     /// Everything that is not on the exported span yet, once.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
         self.held = Keys::default();
-        self.attributes
-            .drain(..)
-            .filter(|attribute| !attribute.sent)
-            .map(|attribute| KeyValue::new(attribute.key, attribute.value))
+        let unsent = |attribute: Attribute| (!attribute.sent).then(|| KeyValue::new(attribute.key, attribute.value));
+        std::mem::take(&mut self.attributes).into_iter().filter_map(unsent)
     }
 
     /// Whether the exported name may be another one than at the start.

@@ -59,7 +59,9 @@ pub(crate) fn with_turn_number(inherited: &Inherited, number: i64) -> Inherited 
 
 /// What is passed on besides.
 pub(crate) fn with(inherited: &Inherited, more: impl IntoIterator<Item = (Key, Value)>) -> Inherited {
-    let mut all = inherited.to_vec();
+    let more = more.into_iter();
+    let mut all = Vec::with_capacity(inherited.len() + more.size_hint().1.unwrap_or_default());
+    all.extend_from_slice(inherited);
     for (key, value) in more {
         all.retain(|(other, _)| *other != key);
         all.push((key, value));

@@ -106,7 +106,7 @@ where
         }
         // One by one: between two values, the visitor runs that code, and nothing may be locked.
         let record =
-            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| [plan.read(field.index(), raw)]);
+            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| plan.read(field.index(), raw));
         values.record(&mut visitor(record));
     }
 

@@ -108,17 +108,12 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) {
     finish_made(core, finish, now, false);
 }
 
-/// Takes recorded values in. The span is locked while `read` reads them: it may call nothing of someone else's.
-pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
-where
-    S: IntoIterator<Item = Said>,
-{
+/// Takes a recorded value in. The span is locked while `read` reads it: that may call nothing of someone else's.
+pub(crate) fn record(core: &Core, id: u64, read: impl FnOnce(&Plan) -> Said) {
     let told = core.open.with(id, |open| {
-        let mut passes_on = false;
-        for said in read(&open.plan) {
-            passes_on |= said.gives(|key| core.options.inherited.has(key));
-            core.count(open.fields.apply(said));
-        }
+        let said = read(&open.plan);
+        let passes_on = said.gives(|key| core.options.inherited.has(key));
+        core.count(open.fields.apply(said));
         if passes_on {
             open.inherited = passed_on(open.inherited.clone(), &open.fields, &core.options.inherited);
             core.told_late.fetch_add(1, Ordering::AcqRel);
