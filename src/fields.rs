@@ -35,30 +35,30 @@ impl Plan {
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
     #[inline]
     pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
-        let Some((own, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
+        let Some((own, meaning)) = self.fields.get(index) else { return Said::Nothing };
         match meaning {
             Meaning::Attribute { key, rule } => match rule.read(&raw) {
-                Ok(value) => Said::Attribute(key, value),
+                Ok(value) => Said::Attribute(*key, value),
                 // An id that is too long would be so under any name.
-                Err(refusal) if rule == Rule::Id => Said::Refused(refusal, None),
-                Err(refusal) => Said::Refused(refusal, kept(own, raw)),
+                Err(refusal) if *rule == Rule::Id => Said::Refused(refusal, None),
+                Err(refusal) => Said::Refused(refusal, kept(*own, raw)),
             },
             Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
                 Ok(ago) => Said::StartedAgo(ago),
-                Err(refusal) => Said::Refused(refusal, kept(own, raw)),
+                Err(refusal) => Said::Refused(refusal, kept(*own, raw)),
             },
-            Meaning::Control(control) => Said::Control(control, raw_owned(raw)),
+            Meaning::Control(control) => Said::Control(*control, raw_owned(raw)),
             Meaning::Content(slot, measure) => {
                 let counted = match measure {
                     Measure::Nothing => None,
                     Measure::Characters => Some((CHARACTERS, characters(&raw))),
                     Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
                 };
-                Said::Content(counted, self.content.then(|| piece(slot, own.name(), &raw)))
+                Said::Content(counted, self.content.then(|| piece(*slot, own.name(), &raw)))
             }
             Meaning::Own => match &raw {
-                Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(own, raw)),
-                _ => Said::Attribute(own, Some(raw.into_recorded())),
+                Raw::Huge(_) => Said::Refused(Refusal::OutOfRange, kept(*own, raw)),
+                _ => Said::Attribute(*own, Some(raw.into_recorded())),
             },
         }
     }
