@@ -31,7 +31,7 @@ use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
 use crate::turn::Speaking;
 use crate::value::Raw;
-use crate::visit::visitor;
+use crate::visit::{visitor, visitor_if};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
 ///
@@ -100,14 +100,10 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        // Not visited if it is not exported: the program's `Debug` code would run for nothing.
-        if !self.core.open.has(id) {
-            return;
-        }
-        // One by one: between two values, the visitor runs that code, and nothing may be locked.
+        // One by one: between two values, the visitor runs the program's `Debug` code, and nothing may be locked.
         let record =
             |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| plan.read(field.index(), raw));
-        values.record(&mut visitor(record));
+        values.record(&mut visitor_if(|| self.core.open.has(id), record));
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {

@@ -122,13 +122,16 @@ pub(crate) fn record(core: &Core, id: u64, read: impl FnOnce(&Plan) -> Said) {
             return None;
         }
         let conversation = open.conversation.clone()?;
-        Some((conversation, open.turn, open.inherited.clone(), Word::of(&open.fields)))
+        let inherited = passes_on.then(|| open.inherited.clone());
+        Some((conversation, open.turn, inherited, Word::of(&open.fields)))
     });
     let Some((conversation, turn, inherited, word)) = told.flatten() else { return };
     if let Some(turn) = turn {
-        conversation.set_turn_inherited(turn, inherited);
+        if let Some(inherited) = inherited {
+            conversation.set_turn_inherited(turn, inherited);
+        }
         conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(Instant::now())));
-    } else {
+    } else if let Some(inherited) = inherited {
         conversation.set_inherited(inherited);
     }
     learn_id(core, &conversation, word.conversation_id);
