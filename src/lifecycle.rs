@@ -153,7 +153,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     let OpenSpan { kind, span_name, anchor, started, .. } = *open;
     let (fields, failure) = (&mut open.fields, open.failure.as_mut());
     finish::end(core, Finishing { kind, span_name, context: open.context, fields, failure, anchor, started, end });
-    finish_made(core, open.conversation.zip(finish), now, incomplete);
+    finish_made(core, finish, now, incomplete);
 }
 
 /// Ends everything that is open, children first, until the deadline.
@@ -269,25 +269,28 @@ fn in_workflow<R>(core: &Core, from: Option<u64>, tell: impl Fn(&mut Below) -> R
     None
 }
 
+/// A turn that speaking events made.
+type Made = (Arc<Conversation>, TurnKey);
+
 /// Makes the span known to its conversation. Comes back with a made turn that can be exported now.
-fn join(id: u64, open: &mut OpenSpan) -> Option<(Arc<Conversation>, TurnKey)> {
-    let conversation = open.conversation.clone()?;
+fn join(id: u64, open: &mut OpenSpan) -> Option<Made> {
+    let conversation = open.conversation.as_ref()?;
     let started = conversation.anchor.at(open.started);
-    let hook = Hook { context: open.context.clone(), span: Some(id) };
+    let hook = || Hook { context: open.context.clone(), span: Some(id) };
     match open.kind? {
         Kind::Conversation => {
             open.turn = None;
-            conversation.set_span(hook);
+            conversation.set_span(hook());
             conversation.set_inherited(open.inherited.clone());
             None
         }
         Kind::Turn => {
             let number = number_of(&open.fields);
-            let (turn, finish) = conversation.open_turn(hook, number, started, open.inherited.clone());
+            let (turn, finish) = conversation.open_turn(hook(), number, started, open.inherited.clone());
             open.turn = Some(turn);
             let word = Word::of(&open.fields);
             conversation.say(turn, word.interrupted, word.has_ended.then_some(started));
-            Some((conversation, finish?))
+            Some((Arc::clone(conversation), finish?))
         }
         kind => {
             conversation.enter(open.turn?, id, kind, started);
@@ -348,7 +351,7 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
 
 /// Takes a closing span out of its conversation, and writes what that has to say about it. Comes back with its end, and a
 /// made turn that can be exported once it has ended.
-fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<TurnKey>) {
+fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<Made>) {
     let failed = span::has_failed(&open.fields, open.failure.as_ref());
     if failed && open.attempt_of.is_none() {
         in_workflow(core, open.parent, |below| below.failed = true);
@@ -358,7 +361,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
     // An attempt is counted by its call, and not by the turn.
     let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
     let is_counted = open.attempt_of.and_then(tell).is_some();
-    let (Some(conversation), Some(kind)) = (open.conversation.clone(), open.kind) else { return (now, None) };
+    let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else { return (now, None) };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
     match kind {
@@ -384,7 +387,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             if left.interrupted && mapping::can_be_interrupted(kind) {
                 open.fields.assume(INTERRUPTED, Value::Bool(true));
             }
-            (now, left.finish)
+            (now, left.finish.map(|turn| (conversation, turn)))
         }
     }
 }

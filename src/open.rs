@@ -85,8 +85,8 @@ pub(crate) struct OpenSpans {
 struct Shard {
     /// Boxed, because a record is large and its table moves what it holds.
     spans: Mutex<FxHashMap<u64, Box<OpenSpan>>>,
-    /// How many there are, at least. Whoever knows a span's id has seen it open, and its count too: where there is none,
-    /// a span that is not ours needs no lock.
+    /// How many there are, written under the lock. Whoever knows a span's id has seen it open, and its count too: where
+    /// there is none, a span that is not ours needs no lock.
     count: AtomicUsize,
 }
 
@@ -100,15 +100,17 @@ impl OpenSpans {
 
     pub(crate) fn insert(&self, id: u64, span: Box<OpenSpan>) {
         let Some(shard) = self.shards.get(place(id)) else { return };
-        shard.count.fetch_add(1, Ordering::Relaxed);
-        shard.spans.lock().insert(id, span);
+        let mut spans = shard.spans.lock();
+        spans.insert(id, span);
+        shard.count.store(spans.len(), Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<Box<OpenSpan>> {
         let shard = self.shard(id)?;
-        let span = shard.spans.lock().remove(&id)?;
-        shard.count.fetch_sub(1, Ordering::Relaxed);
-        Some(span)
+        let mut spans = shard.spans.lock();
+        let span = spans.remove(&id);
+        shard.count.store(spans.len(), Ordering::Relaxed);
+        span
     }
 
     pub(crate) fn has(&self, id: u64) -> bool {
