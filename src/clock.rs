@@ -16,6 +16,7 @@ impl Anchor {
     }
 
     /// Nanoseconds from the anchor to this moment, negative for one that was earlier.
+    #[inline]
     pub(crate) fn at(&self, at: Instant) -> i64 {
         let nanos = |distance: Duration| i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX);
         match at.checked_duration_since(self.instant) {
@@ -25,6 +26,7 @@ impl Anchor {
     }
 
     /// The moment that is so many nanoseconds from the anchor.
+    #[inline]
     pub(crate) fn wall_at(&self, at: i64) -> SystemTime {
         let distance = Duration::from_nanos(at.unsigned_abs());
         let moment = if at < 0 { self.wall.checked_sub(distance) } else { self.wall.checked_add(distance) };
@@ -38,6 +40,7 @@ impl Anchor {
         moment.unwrap_or(self.instant)
     }
 
+    #[inline]
     pub(crate) fn wall(&self, at: Instant) -> SystemTime {
         self.wall_at(self.at(at))
     }

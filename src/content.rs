@@ -15,8 +15,8 @@ use crate::kind::{Kind, Kinds};
 use crate::messages::{instructions, message, messages, tool_definitions};
 use crate::parts::{text, uri};
 use crate::semconv::{
-    CLASSES, Class, INPUT_MESSAGES, OUTPUT_MESSAGES, STEP_INPUTS, STEP_STATE, SYSTEM_INSTRUCTIONS, TOOL_CALL_ARGUMENTS,
-    TOOL_CALL_RESULT, TOOL_DEFINITIONS,
+    CLASSES, Class, INPUT_MESSAGES, Key, OUTPUT_MESSAGES, STEP_INPUTS, STEP_STATE, SYSTEM_INSTRUCTIONS,
+    TOOL_CALL_ARGUMENTS, TOOL_CALL_RESULT, TOOL_DEFINITIONS,
 };
 
 /// Whether content is exported.
@@ -102,26 +102,27 @@ pub(crate) const ROWS: &[Row] = &[
     row(&["audio_uri"], &[Tts], Slot::SpokenAudio),
 ];
 
+/// The attributes themselves, on any kind.
+const SPELLED_OUT: &[(Key, Slot)] = &[
+    (INPUT_MESSAGES, Slot::Input),
+    (OUTPUT_MESSAGES, Slot::Output),
+    (SYSTEM_INSTRUCTIONS, Slot::Instructions),
+    (TOOL_DEFINITIONS, Slot::Tools),
+    (TOOL_CALL_ARGUMENTS, Slot::Arguments),
+    (TOOL_CALL_RESULT, Slot::Result),
+    (STEP_STATE, Slot::State),
+    (STEP_INPUTS, Slot::Inputs),
+];
+
 /// Where a content field of this name goes on a span of this kind, or on one that is not ours; `None` if it is no content.
 pub(crate) fn slot(kind: Option<Kind>, field: &str) -> Option<Slot> {
     if !is_content(field) {
         return None;
     }
-    Some(match (kind, field) {
-        (Some(_), INPUT_MESSAGES) => Slot::Input,
-        (Some(_), OUTPUT_MESSAGES) => Slot::Output,
-        (Some(_), SYSTEM_INSTRUCTIONS) => Slot::Instructions,
-        (Some(_), TOOL_DEFINITIONS) => Slot::Tools,
-        (Some(_), TOOL_CALL_ARGUMENTS) => Slot::Arguments,
-        (Some(_), TOOL_CALL_RESULT) => Slot::Result,
-        (Some(_), STEP_STATE) => Slot::State,
-        (Some(_), STEP_INPUTS) => Slot::Inputs,
-        (Some(kind), field) => {
-            let row = ROWS.iter().find(|row| row.on.contains(kind) && row.fields.contains(&field));
-            row.map_or(Slot::Own, |row| row.slot)
-        }
-        (None, _) => Slot::Own,
-    })
+    let Some(kind) = kind else { return Some(Slot::Own) };
+    let spelled_out = SPELLED_OUT.iter().find(|(key, _)| key.name() == field).map(|(_, slot)| *slot);
+    let row = || ROWS.iter().find(|row| row.on.contains(kind) && row.fields.contains(&field));
+    spelled_out.or_else(|| row().map(|row| row.slot)).or(Some(Slot::Own))
 }
 
 /// Whether a field of this name holds content: on every kind, on every event and on other spans too.
@@ -194,7 +195,7 @@ pub(crate) struct Rules<'a> {
 }
 
 /// The attributes that the content of a span becomes.
-pub(crate) fn attributes(pieces: &[Piece], rules: Rules<'_>) -> Vec<(&'static str, String)> {
+pub(crate) fn attributes(pieces: &[Piece], rules: Rules<'_>) -> Vec<(Key, String)> {
     let mut input: Option<Vec<Json>> = None;
     let mut output: Option<Vec<Json>> = None;
     let mut attributes = Vec::new();
@@ -221,7 +222,7 @@ pub(crate) fn attributes(pieces: &[Piece], rules: Rules<'_>) -> Vec<(&'static st
             Slot::Result => attributes.push((TOOL_CALL_RESULT, rules.own(field, said))),
             Slot::State => attributes.push((STEP_STATE, rules.own(field, said))),
             Slot::Inputs => attributes.push((STEP_INPUTS, rules.own(field, said))),
-            Slot::Own => attributes.push((field, rules.own(field, said))),
+            Slot::Own => attributes.push((Key::of(field), rules.own(field, said))),
         }
     }
     let messages = [(INPUT_MESSAGES, input), (OUTPUT_MESSAGES, output)];

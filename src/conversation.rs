@@ -348,9 +348,9 @@ impl State {
 
     /// The start of a made turn, with the number that it gets at last.
     fn made(&mut self, key: TurnKey) -> Option<MadeTurn> {
-        let (conversation, last) = (self.span.clone(), self.last.clone());
         let turn = self.turns.get_mut(&key)?;
         let Body::Made(span) = &turn.body else { return None };
+        let (conversation, last) = (self.span.clone(), self.last.clone());
         let number = *turn.number.get_or_insert_with(|| {
             self.number = self.number.saturating_add(1);
             self.number

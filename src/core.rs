@@ -18,13 +18,14 @@ use crate::console;
 use crate::content::{Content, Redacts, Rules};
 use crate::dialect::Dialects;
 use crate::fields::{Fields, Plan};
+use crate::inherited::PassedOn;
 use crate::kind::Kind;
 use crate::live::Live;
 use crate::metrics::{Choice, Metrics};
 use crate::open::OpenSpans;
 use crate::outside::call_out;
 use crate::prices::Prices;
-use crate::semconv::is_inherited;
+use crate::semconv::Key;
 use crate::span::Starts;
 use crate::stats::{Counters, Stats};
 use crate::value::Refusal;
@@ -54,21 +55,21 @@ pub(crate) struct Options {
     /// What backends want to be told besides.
     pub(crate) dialects: Dialects,
     /// Attributes of every span.
-    pub(crate) attributes: Vec<(&'static str, Value)>,
+    pub(crate) attributes: Vec<(Key, Value)>,
     /// Attributes that spans take over from those above them, besides the ids.
-    pub(crate) inherited: Vec<String>,
+    pub(crate) inherited: PassedOn,
     /// What is measured, and where.
     pub(crate) meter: Option<Meter>,
     /// The newest names for the metrics of model calls.
     pub(crate) latest_metrics: bool,
     /// Attributes that all metrics have besides.
-    pub(crate) metric_attributes: Vec<String>,
+    pub(crate) metric_attributes: Vec<Key>,
     /// Values of one attribute that metrics tell apart.
     pub(crate) max_metric_names: usize,
     /// What calls cost.
     pub(crate) prices: Option<Arc<Prices>>,
     /// Baggage entries that become attributes.
-    pub(crate) baggage: Vec<&'static str>,
+    pub(crate) baggage: Vec<Key>,
     /// How many conversations may be found by their id.
     pub(crate) max_conversations: usize,
     /// What a trace holds.
@@ -181,6 +182,7 @@ impl Core {
     }
 
     /// Counts a value that was refused.
+    #[inline]
     pub(crate) fn count(&self, applied: Result<(), Refusal>) {
         if let Err(why) = applied {
             self.counters().refused(why);
@@ -202,7 +204,7 @@ impl Core {
     /// Adds the attributes that every span has, where its own fields say nothing.
     pub(crate) fn add_attributes(&self, fields: &mut Fields) {
         for (key, value) in &self.options.attributes {
-            fields.assume(key, value.clone());
+            fields.assume(*key, value.clone());
         }
     }
 
@@ -237,11 +239,6 @@ impl Options {
         self.meter.as_ref().map(|meter| Metrics::new(choice(meter)))
     }
 
-    /// Whether the spans below take over an attribute of this name.
-    pub(crate) fn inherits(&self, key: &str) -> bool {
-        is_inherited(key) || self.inherited.iter().any(|inherited| inherited == key)
-    }
-
     /// Whether the messages of events of this target are content.
     pub(crate) fn is_content_target(&self, target: &str) -> bool {
         let is_in = |listed: &String| {
@@ -270,7 +267,7 @@ impl Default for Options {
             max_metric_names: 200,
             prices: None,
             attributes: Vec::new(),
-            inherited: Vec::new(),
+            inherited: PassedOn::default(),
             baggage: Vec::new(),
             max_conversations: 100_000,
             trace_per: TracePer::default(),

@@ -86,7 +86,7 @@ pub(crate) struct Finished<'a> {
 }
 
 /// What the dialects add to it.
-pub(crate) fn attributes(dialects: Dialects, span: &Finished<'_>) -> Vec<(&'static str, Value)> {
+pub(crate) fn attributes(dialects: Dialects, span: &Finished<'_>) -> Vec<(Key, Value)> {
     let mut added = Vec::new();
     if dialects.has(Dialect::Pipecat) {
         added.extend(pipecat(span));
@@ -100,17 +100,17 @@ pub(crate) fn attributes(dialects: Dialects, span: &Finished<'_>) -> Vec<(&'stat
     added
 }
 
-type Added = Vec<(&'static str, Value)>;
+type Added = Vec<(Key, Value)>;
 
 fn pipecat(span: &Finished<'_>) -> Added {
     let fields = span.fields;
-    let same = |pairs: &[(&'static str, &str)]| -> Added {
-        pairs.iter().filter_map(|(key, ours)| Some((*key, fields.get(ours)?.clone()))).collect()
+    let same = |pairs: &[(Key, Key)]| -> Added {
+        pairs.iter().filter_map(|(key, ours)| Some((*key, fields.get(*ours)?.clone()))).collect()
     };
-    let said = |pairs: &[(&'static str, Slot)]| -> Added {
+    let said = |pairs: &[(Key, Slot)]| -> Added {
         pairs.iter().filter_map(|(key, slot)| Some((*key, span.said(*slot)?.to_owned().into()))).collect()
     };
-    let first = mapping::time_to_first_chunk(span.kind).unwrap_or_default();
+    let first = mapping::time_to_first_chunk(span.kind).unwrap_or(TIME_TO_FIRST_BYTE);
     match span.kind {
         Kind::Conversation => {
             [same(&[(PIPECAT_CONVERSATION, CONVERSATION_ID)]), vec![(PIPECAT_CONVERSATION_TYPE, "voice".into())]]
@@ -275,7 +275,7 @@ fn usage_details(span: &Finished<'_>) -> Option<String> {
 }
 
 impl Finished<'_> {
-    fn count(&self, key: &str) -> Option<i64> {
+    fn count(&self, key: Key) -> Option<i64> {
         match self.fields.get(key) {
             Some(Value::I64(count)) => Some(*count),
             _ => None,

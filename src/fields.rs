@@ -13,7 +13,7 @@ use crate::content::{Piece, Slot};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
-use crate::semconv::{CHARACTERS, TOOL_COUNT, is_error_text, is_in_name, is_sampler_key, is_standard};
+use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_error_text, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
@@ -22,20 +22,21 @@ const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
 /// What the fields of one callsite mean, by their index.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    fields: Vec<(&'static str, Meaning)>,
+    fields: Vec<(Key, Meaning)>,
     /// Whether content is taken.
     content: bool,
 }
 
 impl Plan {
     pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>, content: bool) -> Self {
-        Self { fields: names.map(|name| (name, mapping::meaning(kind, name))).collect(), content }
+        Self { fields: names.map(|name| (Key::of(name), mapping::meaning(kind, name))).collect(), content }
     }
 
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
+    #[inline]
     pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
-        let Some((name, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
-        Said::of(name, meaning, raw, self.content)
+        let Some((own, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
+        Said::of(own, meaning, raw, self.content)
     }
 }
 
@@ -43,11 +44,11 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) enum Said {
     /// An attribute, or that there is none.
-    Attribute(&'static str, Option<Value>),
+    Attribute(Key, Option<Value>),
     /// What people said: a count of it, as long as nobody gives that, and itself if it is asked for.
-    Content(Option<(&'static str, i64)>, Option<Piece>),
+    Content(Option<(Key, i64)>, Option<Piece>),
     /// A value that its field can't have, and what is kept of it.
-    Refused(Refusal, Option<(&'static str, Value)>),
+    Refused(Refusal, Option<(Key, Value)>),
     /// Something for the span itself.
     Control(Control, Raw<'static>),
     /// The span started earlier than it opened.
@@ -58,17 +59,18 @@ pub(crate) enum Said {
 
 impl Said {
     /// What a value of a field says that means this; with content, if that is taken.
-    pub(crate) fn of(name: &'static str, meaning: Meaning, raw: Raw<'_>, content: bool) -> Self {
+    #[inline]
+    pub(crate) fn of(own: Key, meaning: Meaning, raw: Raw<'_>, content: bool) -> Self {
         match meaning {
             Meaning::Attribute { key, rule } => match rule.read(&raw) {
                 Ok(value) => Self::Attribute(key, value),
                 // An id that is too long would be so under any name.
                 Err(refusal) if rule == Rule::Id => Self::Refused(refusal, None),
-                Err(refusal) => Self::Refused(refusal, kept(name, raw)),
+                Err(refusal) => Self::Refused(refusal, kept(own, raw)),
             },
             Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
                 Ok(ago) => Self::StartedAgo(ago),
-                Err(refusal) => Self::Refused(refusal, kept(name, raw)),
+                Err(refusal) => Self::Refused(refusal, kept(own, raw)),
             },
             Meaning::Control(control) => Self::Control(control, raw_owned(raw)),
             Meaning::Content(slot, measure) => {
@@ -77,18 +79,18 @@ impl Said {
                     Measure::Characters => Some((CHARACTERS, characters(&raw))),
                     Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
                 };
-                Self::Content(counted, content.then(|| piece(slot, name, &raw)))
+                Self::Content(counted, content.then(|| piece(slot, own.name(), &raw)))
             }
             Meaning::Own => match &raw {
-                Raw::Huge(_) => Self::Refused(Refusal::OutOfRange, kept(name, raw)),
-                _ => Self::Attribute(name, Some(raw.into_recorded())),
+                Raw::Huge(_) => Self::Refused(Refusal::OutOfRange, kept(own, raw)),
+                _ => Self::Attribute(own, Some(raw.into_recorded())),
             },
         }
     }
 
     /// Whether it gives an attribute that `wanted` picks.
-    pub(crate) fn gives(&self, wanted: impl Fn(&str) -> bool) -> bool {
-        matches!(self, Self::Attribute(key, _) if wanted(key))
+    pub(crate) fn gives(&self, wanted: impl Fn(Key) -> bool) -> bool {
+        matches!(self, Self::Attribute(key, _) if wanted(*key))
     }
 }
 
@@ -96,11 +98,13 @@ impl Said {
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     attributes: Vec<Attribute>,
+    /// Those of the table that are there.
+    held: Keys,
+    /// Those of the table that the span's own fields gave at some time.
+    given: Keys,
     started: bool,
     /// Something that the exported name may hold came after the start.
     renamed: bool,
-    failure: Failure,
-    content: Vec<Piece>,
     rare: Option<Box<Rare>>,
 }
 
@@ -109,7 +113,7 @@ const ASSUMED: usize = 6;
 
 #[derive(Debug)]
 struct Attribute {
-    key: &'static str,
+    key: Key,
     value: Value,
     /// Already on the exported span.
     sent: bool,
@@ -120,6 +124,8 @@ struct Attribute {
 /// What few spans say.
 #[derive(Debug, Default)]
 struct Rare {
+    failure: Failure,
+    content: Vec<Piece>,
     name: Option<String>,
     span_kind: Option<SpanKind>,
     status: Option<StatusCode>,
@@ -142,6 +148,7 @@ impl Fields {
     }
 
     /// Takes one value in, or says why not.
+    #[inline]
     pub(crate) fn apply(&mut self, said: Said) -> Result<(), Refusal> {
         match said {
             Said::Attribute(key, Some(value)) => self.set(key, value),
@@ -172,7 +179,8 @@ impl Fields {
     }
 
     /// Gives an attribute, unless a sampler key is given another value.
-    pub(crate) fn set(&mut self, key: &'static str, value: Value) -> Result<(), Refusal> {
+    #[inline]
+    pub(crate) fn set(&mut self, key: Key, value: Value) -> Result<(), Refusal> {
         if self.is_fixed(key) {
             return if self.get(key) == Some(&value) { Ok(()) } else { Err(Refusal::AlreadyGiven) };
         }
@@ -181,20 +189,35 @@ impl Fields {
     }
 
     /// An attribute that holds as long as the span's own fields give none.
-    pub(crate) fn assume(&mut self, key: &'static str, value: Value) {
-        if self.get(key).is_none() {
-            self.renamed |= self.started && is_in_name(key);
-            self.attributes.push(Attribute { key, value, sent: false, assumed: true });
+    #[inline]
+    pub(crate) fn assume(&mut self, key: Key, value: Value) {
+        if !self.has(key) {
+            self.renamed |= self.started && IN_NAME.has(key);
+            self.add(key, value, true);
         }
     }
 
     /// The value of an attribute.
-    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.attributes.iter().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+    #[inline]
+    pub(crate) fn get(&self, key: Key) -> Option<&Value> {
+        self.find(key).map(|attribute| &attribute.value)
+    }
+
+    /// Whether an attribute is there.
+    #[inline]
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.held.has(key) || (!Keys::can_have(key) && self.find(key).is_some())
+    }
+
+    /// The value of an attribute, if the span's own fields gave it.
+    #[inline]
+    pub(crate) fn own(&self, key: Key) -> Option<&Value> {
+        self.find(key).filter(|attribute| !attribute.assumed).map(|attribute| &attribute.value)
     }
 
     /// The text of an attribute.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+    #[inline]
+    pub(crate) fn text(&self, key: Key) -> Option<&str> {
         match self.get(key) {
             Some(Value::String(text)) => Some(text.as_str()),
             _ => None,
@@ -202,15 +225,20 @@ impl Fields {
     }
 
     /// An attribute in seconds, as the time that it is.
-    pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
+    pub(crate) fn duration(&self, key: Key) -> Option<Duration> {
         match self.get(key) {
             Some(Value::F64(seconds)) => Duration::try_from_secs_f64(*seconds).ok(),
             _ => None,
         }
     }
 
+    /// Whether the span's own fields may have given one of these.
+    pub(crate) fn may_give(&self, wanted: &Keys) -> bool {
+        self.given.meets(wanted)
+    }
+
     /// The attributes that `wanted` picks and the span's own fields gave.
-    pub(crate) fn given(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &Value)> {
+    pub(crate) fn given(&self, wanted: impl Fn(Key) -> bool) -> impl Iterator<Item = (Key, &Value)> {
         self.attributes
             .iter()
             .filter(move |attribute| !attribute.assumed && wanted(attribute.key))
@@ -222,7 +250,7 @@ impl Fields {
         self.started = true;
         // Room for what the close adds: the SDK keeps this very vector.
         at_start.reserve(self.attributes.len() + 8);
-        for attribute in self.attributes.iter_mut().filter(|attribute| is_sampler_key(attribute.key)) {
+        for attribute in self.attributes.iter_mut().filter(|attribute| SAMPLED.has(attribute.key)) {
             attribute.sent = true;
             at_start.push(KeyValue::new(attribute.key, attribute.value.clone()));
         }
@@ -231,40 +259,42 @@ impl Fields {
 
     /// Everything that is not on the exported span yet, once.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
-        self.attributes
-            .drain(..)
-            .filter(|attribute| !attribute.sent)
-            .map(|attribute| KeyValue::new(attribute.key, attribute.value))
+        self.held = Keys::default();
+        let unsent = |attribute: Attribute| (!attribute.sent).then(|| KeyValue::new(attribute.key, attribute.value));
+        std::mem::take(&mut self.attributes).into_iter().filter_map(unsent)
     }
 
     /// Whether the exported name may be another one than at the start.
+    #[inline]
     pub(crate) fn is_renamed(&self) -> bool {
         self.renamed
     }
 
-    pub(crate) fn failure(&self) -> &Failure {
-        &self.failure
+    /// What `error` and `error_type` said, if that is a failure.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.rare.as_ref().map(|rare| &rare.failure).filter(|failure| failure.is_failure())
     }
 
     /// Rewrites the texts that say what went wrong.
     pub(crate) fn rewrite_errors(&mut self, rewrite: impl Fn(&str) -> String) {
-        self.failure.rewrite(&rewrite);
-        for attribute in self.attributes.iter_mut().filter(|attribute| is_error_text(attribute.key)) {
+        for attribute in self.attributes.iter_mut().filter(|attribute| is_error_text(attribute.key.name())) {
             attribute.value = rewrite(&attribute.value.as_str()).into();
         }
-        if let Some(description) = self.rare.as_mut().and_then(|rare| rare.status_description.as_mut()) {
+        let Some(rare) = &mut self.rare else { return };
+        rare.failure.rewrite(&rewrite);
+        if let Some(description) = &mut rare.status_description {
             *description = rewrite(description);
         }
     }
 
     /// Leaves out the attributes that say what went wrong.
     pub(crate) fn drop_error_texts(&mut self) {
-        self.attributes.retain(|attribute| !is_error_text(attribute.key));
+        self.attributes.retain(|attribute| !is_error_text(attribute.key.name()));
     }
 
     /// What people said, once.
     pub(crate) fn take_content(&mut self) -> Vec<Piece> {
-        std::mem::take(&mut self.content)
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.content)).unwrap_or_default()
     }
 
     /// `otel.name`
@@ -300,52 +330,75 @@ impl Fields {
     }
 
     /// A sampler key stays as it is once a sampler saw it, or the span's own fields gave it late.
-    fn is_fixed(&self, key: &str) -> bool {
-        self.started
-            && is_sampler_key(key)
-            && self.attributes.iter().any(|attribute| attribute.key == key && (attribute.sent || !attribute.assumed))
+    #[inline]
+    fn is_fixed(&self, key: Key) -> bool {
+        let is_fixed = |attribute: &Attribute| attribute.sent || !attribute.assumed;
+        self.started && SAMPLED.has(key) && self.find(key).is_some_and(is_fixed)
     }
 
     /// Counts what a content field holds; a given number stays.
-    fn count(&mut self, key: &'static str, count: i64) {
-        self.attributes.retain(|attribute| attribute.key != key || !attribute.assumed);
-        self.assume(key, Value::I64(count));
+    fn count(&mut self, key: Key, count: i64) {
+        if self.own(key).is_none() {
+            self.remove(key);
+            self.add(key, Value::I64(count), true);
+        }
     }
 
     /// The last word for a place counts; no text takes back what was said.
     fn say(&mut self, piece: Piece) {
-        self.content
-            .retain(|known| known.slot != piece.slot || (piece.slot == Slot::Own && known.field != piece.field));
+        let content = &mut self.rare().content;
+        content.retain(|known| known.slot != piece.slot || (piece.slot == Slot::Own && known.field != piece.field));
         if !piece.text.is_empty() {
-            self.content.push(piece);
+            content.push(piece);
         }
     }
 
-    fn put(&mut self, key: &'static str, value: Value) {
-        self.renamed |= self.started && is_in_name(key);
-        match self.attributes.iter_mut().find(|attribute| attribute.key == key) {
-            None => self.attributes.push(Attribute { key, value, sent: false, assumed: false }),
-            Some(attribute) => {
-                attribute.value = value;
-                attribute.assumed = false;
-            }
+    #[inline]
+    fn put(&mut self, key: Key, value: Value) {
+        self.renamed |= self.started && IN_NAME.has(key);
+        self.given.insert(key);
+        if !self.has(key) {
+            return self.add(key, value, false);
+        }
+        if let Some(attribute) = self.attributes.iter_mut().find(|attribute| attribute.key == key) {
+            attribute.value = value;
+            attribute.assumed = false;
         }
     }
 
-    fn take_back(&mut self, key: &'static str) -> Result<(), Refusal> {
+    #[inline]
+    fn find(&self, key: Key) -> Option<&Attribute> {
+        if Keys::can_have(key) && !self.held.has(key) {
+            return None;
+        }
+        self.attributes.iter().find(|attribute| attribute.key == key)
+    }
+
+    #[inline]
+    fn add(&mut self, key: Key, value: Value, assumed: bool) {
+        self.held.insert(key);
+        self.attributes.push(Attribute { key, value, sent: false, assumed });
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.held.remove(key);
+        self.attributes.retain(|attribute| attribute.key != key);
+    }
+
+    fn take_back(&mut self, key: Key) -> Result<(), Refusal> {
         if self.is_fixed(key) {
             return Err(Refusal::AlreadyGiven);
         }
-        self.renamed |= self.started && is_in_name(key);
-        self.attributes.retain(|attribute| attribute.key != key);
+        self.renamed |= self.started && IN_NAME.has(key);
+        self.remove(key);
         Ok(())
     }
 
     fn control(&mut self, control: Control, raw: &Raw<'_>) -> Result<(), Refusal> {
         let text = || raw.as_text().map(Cow::into_owned).ok_or(Refusal::WrongType);
         match control {
-            Control::Error => self.failure.set_error(raw),
-            Control::ErrorType => self.failure.set_error_type(raw),
+            Control::Error => self.rare().failure.set_error(raw),
+            Control::ErrorType => self.rare().failure.set_error_type(raw),
             Control::Name => {
                 self.renamed |= self.started;
                 self.rare().name = Some(text()?);
@@ -370,8 +423,8 @@ impl Fields {
 }
 
 /// What is kept of a refused value: itself under its field's own name, if that is not a name of the conventions.
-fn kept(name: &'static str, raw: Raw<'_>) -> Option<(&'static str, Value)> {
-    (!is_standard(name)).then(|| (name, raw.into_recorded()))
+fn kept(own: Key, raw: Raw<'_>) -> Option<(Key, Value)> {
+    (!is_standard(own.name())).then(|| (own, raw.into_recorded()))
 }
 
 fn piece(slot: Slot, field: &'static str, raw: &Raw<'_>) -> Piece {

@@ -21,14 +21,14 @@ use crate::totals::Totals;
 
 /// A span that ends.
 #[derive(Debug)]
-pub(crate) struct Finishing {
+pub(crate) struct Finishing<'a> {
     pub(crate) kind: Option<Kind>,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
     pub(crate) context: Context,
-    pub(crate) fields: Fields,
+    pub(crate) fields: &'a mut Fields,
     /// What an event or a panic in it said.
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<&'a mut Failure>,
     /// The clock of its trace.
     pub(crate) anchor: Anchor,
     pub(crate) started: Instant,
@@ -41,69 +41,59 @@ pub(crate) struct Finishing {
 
 /// Adds what was said, as far as it may leave, and what the dialects say, and ends it. Nothing may be locked: redactors
 /// are the user's code.
-pub(crate) fn end(core: &Core, mut finishing: Finishing) {
+pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
+    let Finishing { kind, span_name, context, fields, mut failure, anchor, started, end, is_attempt, attempts } =
+        finishing;
     let rules = core.rules();
     if !core.options.error_text {
-        finishing.fields.drop_error_texts();
+        fields.drop_error_texts();
     }
     if rules.redacts() {
         let redacted = |text: &str| rules.text("error", text);
-        finishing.fields.rewrite_errors(redacted);
-        if let Some(failure) = &mut finishing.failure {
+        fields.rewrite_errors(redacted);
+        if let Some(failure) = &mut failure {
             failure.rewrite(redacted);
         }
     }
-    if let Some((key, value)) = finishing.kind.and_then(mapping::default_attribute) {
-        finishing.fields.assume(key, Value::from(value));
+    if let Some((key, value)) = kind.and_then(mapping::default_attribute) {
+        fields.assume(key, Value::from(value));
     }
-    measure(core, &finishing);
-    let said = write_content(rules, &mut finishing.fields, !core.options.dialects.is_empty());
-    if let Some(kind) = finishing.kind.filter(|_| !core.options.dialects.is_empty()) {
-        let Finishing { anchor, started, end, .. } = finishing;
-        let first_chunk = mapping::time_to_first_chunk(kind).and_then(|key| finishing.fields.duration(key));
+    if let Some((metrics, kind)) = core.metrics.as_ref().zip(kind.filter(|_| !is_attempt)) {
+        let measured = Measured {
+            kind,
+            fields,
+            error_type: span::error_type(fields, failure.as_deref()).map(Value::from),
+            duration: end.saturating_duration_since(started).as_secs_f64(),
+            used: attempts,
+        };
+        metrics.record(&measured, core.counters());
+    }
+    let said = write_content(rules, fields, !core.options.dialects.is_empty());
+    if let Some(kind) = kind.filter(|_| !core.options.dialects.is_empty()) {
+        let first_chunk = mapping::time_to_first_chunk(kind).and_then(|key| fields.duration(key));
         let first_chunk = first_chunk.and_then(|after| started.checked_add(after));
         let finished = Finished {
             kind,
-            fields: &finishing.fields,
+            fields,
             said: &said,
             duration: end.saturating_duration_since(started).as_secs_f64(),
             first_chunk: first_chunk.map(|at| rfc3339(anchor.wall(at))),
         };
         for (key, value) in dialect::attributes(core.options.dialects, &finished) {
-            finishing.fields.assume(key, value);
+            fields.assume(key, value);
         }
     }
-    let Finishing { kind, span_name, context, mut fields, failure, anchor, end, .. } = finishing;
     let ending = span::Ending {
         kind,
         span_name,
         dialects: core.options.dialects,
         context,
-        fields: &mut fields,
-        failure: failure.as_ref(),
+        fields,
+        failure: failure.as_deref(),
         error_text: core.options.error_text,
         end: anchor.wall(end),
     };
     span::end(core.counters(), ending);
-}
-
-fn measure(core: &Core, finishing: &Finishing) {
-    let (Some(metrics), Some(kind)) = (&core.metrics, finishing.kind.filter(|_| !finishing.is_attempt)) else { return };
-    let measured = Measured {
-        kind,
-        fields: &finishing.fields,
-        error_type: span::error_type(&finishing.fields, finishing.failure.as_ref()).map(Value::from),
-        duration: finishing.duration(),
-        used: finishing.attempts,
-    };
-    metrics.record(&measured, core.counters());
-}
-
-impl Finishing {
-    /// Seconds.
-    fn duration(&self) -> f64 {
-        self.end.saturating_duration_since(self.started).as_secs_f64()
-    }
 }
 
 /// What of an event may leave: its content if that is asked for, its message if that is not content, what it says about an

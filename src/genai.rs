@@ -17,8 +17,10 @@ use crate::kind::Kind;
 use crate::layer::GenAiLayer;
 use crate::lifecycle;
 use crate::mapping;
+use crate::names;
 use crate::notice;
 use crate::prices::Prices;
+use crate::semconv::Key;
 use crate::stats::{Counters, Stats};
 use crate::tracer::{GenAiTracer, Quiet};
 
@@ -150,7 +152,7 @@ impl GenAi {
     pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
         let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
         let mut this = self.with_inherited(fields.iter().cloned());
-        this.options.metric_attributes.extend(fields);
+        this.options.metric_attributes.extend(fields.iter().filter_map(|field| names::interned(field)).map(Key::of));
         this
     }
 
@@ -188,8 +190,9 @@ impl GenAi {
     /// ```
     #[must_use]
     pub fn with_attribute(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.options.attributes.retain(|(known, _)| *known != name);
-        self.options.attributes.push((name, value.into()));
+        let key = Key::of(name);
+        self.options.attributes.retain(|(known, _)| *known != key);
+        self.options.attributes.push((key, value.into()));
         self
     }
 
@@ -205,8 +208,8 @@ impl GenAi {
     #[must_use]
     pub fn with_inherited<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
         for field in fields.into_iter().map(Into::into) {
-            self.options.inherited.extend(mapping::keys_of(&field).map(str::to_owned));
-            self.options.inherited.push(field);
+            mapping::keys_of(&field).for_each(|key| self.options.inherited.keys.insert(key));
+            self.options.inherited.names.push(field);
         }
         self
     }
@@ -256,7 +259,7 @@ impl GenAi {
     /// default, no baggage is exported: it may come from anywhere.
     #[must_use]
     pub fn with_baggage(mut self, entries: impl IntoIterator<Item = &'static str>) -> Self {
-        self.options.baggage = entries.into_iter().collect();
+        self.options.baggage = entries.into_iter().map(Key::of).collect();
         self
     }
 

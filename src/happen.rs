@@ -76,8 +76,9 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
     let Some((context, at)) = found else { return };
     if meaning == Meaning::Evaluation {
         let mut attributes = event::evaluation(said.attributes);
-        attributes.retain(|attribute| !matches!(attribute.key.as_str(), EVENT_LEVEL | EVENT_TARGET));
-        return span::add_event(core.counters(), &context, EVALUATION_RESULT.into(), at, attributes);
+        attributes
+            .retain(|attribute| ![EVENT_LEVEL, EVENT_TARGET].iter().any(|key| attribute.key.as_str() == key.name()));
+        return span::add_event(core.counters(), &context, EVALUATION_RESULT.name().into(), at, attributes);
     }
     let name = said.message.map_or(name, Cow::Owned);
     span::add_event(core.counters(), &context, name, at, said.attributes);

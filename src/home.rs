@@ -19,41 +19,38 @@ use crate::made::{hang_up, start_made};
 use crate::ongoing::Hook;
 use crate::open::OpenSpan;
 use crate::placement::{Found, Place, place};
-use crate::semconv::{CONVERSATION_ID, TURN_NUMBER};
+use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
 use crate::traceparent;
 use crate::value::Refusal;
 
 /// An exported span that another one opens below.
 #[derive(Debug)]
 pub(crate) struct Ancestor {
-    hook: Hook,
     kind: Option<Kind>,
-    ours: Option<Kind>,
-    ours_id: Option<u64>,
-    inherited: Inherited,
-    anchor: Anchor,
-    conversation: Option<Arc<Conversation>>,
-    turn: Option<TurnKey>,
+    /// What hangs on it finds there.
+    home: Home,
 }
 
 impl Ancestor {
     /// The same, with a span of the program's own in between that has this context.
     pub(crate) fn behind(self, context: Context) -> Self {
-        Self { hook: Hook { context, ..self.hook }, kind: None, ..self }
+        let span = self.home.hook.and_then(|hook| hook.span);
+        Self { kind: None, home: Home { hook: Some(Hook { context, span }), ..self.home } }
     }
 
     /// What is to be known of an open span.
     pub(crate) fn of(id: u64, open: &OpenSpan) -> Self {
-        Self {
-            hook: Hook { context: open.context.clone(), span: Some(id) },
-            kind: open.kind,
-            ours: open.ours,
-            ours_id: open.ours_id,
+        let home = Home {
+            hook: Some(Hook { context: open.context.clone(), span: Some(id) }),
+            attached: false,
             inherited: open.inherited.clone(),
-            anchor: open.anchor,
+            anchor: Some(open.anchor),
             conversation: open.conversation.clone(),
             turn: open.turn,
-        }
+            ours: open.ours,
+            ours_id: open.ours_id,
+        };
+        Self { kind: open.kind, home }
     }
 }
 
@@ -81,8 +78,9 @@ pub(crate) fn home(
     root: bool,
 ) -> Home {
     let id = fields.text(CONVERSATION_ID).filter(|_| kind.is_some());
-    let around = ancestor.as_ref().and_then(|ancestor| ancestor.conversation.clone());
-    let contextual_id = around.as_ref().and_then(|conversation| conversation.id());
+    // Only a span that names a conversation asks for the one around it.
+    let around = ancestor.as_ref().filter(|_| id.is_some()).and_then(|ancestor| ancestor.home.conversation.as_ref());
+    let contextual_id = around.and_then(|conversation| conversation.id());
     let named = id
         .filter(|id| kind != Some(Kind::Conversation) && contextual_id.as_deref() != Some(*id))
         .and_then(|id| core.live.get(id));
@@ -98,19 +96,10 @@ pub(crate) fn home(
     let number = number_of(fields);
     match (place(found), ancestor, named) {
         (Place::Ancestor, Some(ancestor), _) => {
-            let mut home = Home {
-                hook: Some(ancestor.hook),
-                attached: false,
-                inherited: ancestor.inherited,
-                anchor: Some(ancestor.anchor),
-                conversation: ancestor.conversation,
-                turn: ancestor.turn,
-                ours: ancestor.ours,
-                ours_id: ancestor.ours_id,
-            };
-            if is_service && ancestor.ours == Some(Kind::Conversation) && home.turn.is_none() {
+            let Ancestor { kind, mut home } = ancestor;
+            if is_service && home.ours == Some(Kind::Conversation) && home.turn.is_none() {
                 let joined = home.conversation.as_ref().map(|conversation| conversation.join(number));
-                let on = home.hook.clone().filter(|_| ancestor.kind.is_none());
+                let on = home.hook.clone().filter(|_| kind.is_none());
                 home = home.joined(core, joined);
                 // A span of the program's own that is exported in between stays in between.
                 home.hook = on.or(home.hook);
@@ -234,7 +223,7 @@ pub(crate) fn parent(
             links.push(hook.context.span().span_context().clone());
             Context::new()
         }
-        Some(hook) => with_attached_values(hook.context.clone(), attached),
+        Some(hook) => with_attached_values(&hook.context, attached),
         None if home.attached => attached.cloned().unwrap_or_else(Context::current),
         None => Context::new(),
     };
@@ -252,25 +241,27 @@ pub(crate) fn parent(
 
 /// The parent's context, or the attached one if that is the parent's too: then it may hold baggage and other values
 /// that were attached since the parent opened.
-fn with_attached_values(parent: Context, attached: Option<&Context>) -> Context {
+fn with_attached_values(parent: &Context, attached: Option<&Context>) -> Context {
     let is_same = |attached: &Context| attached.span().span_context() == parent.span().span_context();
     match attached {
         Some(attached) if is_same(attached) => attached.clone(),
         None if Context::map_current(is_same) => Context::current(),
-        _ => parent,
+        _ => parent.clone(),
     }
 }
 
 /// Adds the baggage entries that the user wants to see.
-pub(crate) fn with_baggage(core: &Core, inherited: &Inherited, parent: &Context) -> Inherited {
-    let entry = |key: &&'static str| Some((*key, Value::from(parent.baggage().get(*key)?.to_string())));
-    let entries: Vec<_> = core.options.baggage.iter().filter_map(entry).collect();
-    if entries.is_empty() { inherited.clone() } else { with(inherited, entries) }
+pub(crate) fn with_baggage(core: &Core, inherited: Inherited, parent: &Context) -> Inherited {
+    if core.options.baggage.is_empty() {
+        return inherited;
+    }
+    let entry = |key: &Key| Some((*key, Value::from(parent.baggage().get(key.name())?.to_string())));
+    with(&inherited, core.options.baggage.iter().filter_map(entry))
 }
 
 pub(crate) fn number_of(fields: &Fields) -> Option<i64> {
-    match fields.given(|key| key == TURN_NUMBER).next() {
-        Some((_, Value::I64(number))) => Some(*number),
+    match fields.own(TURN_NUMBER) {
+        Some(Value::I64(number)) => Some(*number),
         _ => None,
     }
 }

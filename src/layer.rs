@@ -25,7 +25,7 @@ use crate::lifecycle::{self, Opening};
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::value::Raw;
-use crate::visit::visitor;
+use crate::visit::{visitor, visitor_if};
 use crate::{notice, outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
@@ -126,14 +126,10 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        // Not visited if it is not exported: the program's `Debug` code would run for nothing.
-        if !self.core.open.has(id) {
-            return;
-        }
-        // One by one: between two values, the visitor runs that code, and nothing may be locked.
+        // One by one: between two values, the visitor runs the program's `Debug` code, and nothing may be locked.
         let record =
-            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| [plan.read(field.index(), raw)]);
-        values.record(&mut visitor(record));
+            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| plan.read(field.index(), raw));
+        values.record(&mut visitor_if(|| self.core.open.has(id), record));
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
@@ -233,6 +229,7 @@ impl GenAiLayer {
         look(parent).or_else(|| above()?.find_map(|span| look(span.id())))
     }
 
+    /// While a panic unwinds, spans are left and closed from the inside out: the first one is the one that it happened in.
     fn watch_for_panic(&self, id: u64) {
         panicking::watch(self.key(), || lifecycle::panicked(&self.core, id));
     }

@@ -58,9 +58,9 @@ pub(crate) struct Opening {
 pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, Context)> {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links, attributes } =
         opening;
-    let inherits = |key: &str| core.options.inherits(key);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
-    let around = home.conversation.as_ref().and_then(|conversation| conversation.id());
+    let inherits_id = text(&home.inherited, CONVERSATION_ID).is_some();
+    let around = home.conversation.as_ref().filter(|_| !inherits_id).and_then(|conversation| conversation.id());
     if home.conversation.is_none() || kind == Some(Kind::Conversation) {
         home.conversation = own_conversation(core, kind, &fields, &home, around.clone());
     }
@@ -68,12 +68,12 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
     let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
     let (parent, more_links) = parent(core, kind, &fields, &home, attached.as_ref());
     links.extend(more_links.into_iter().map(Link::with_context));
-    let mut inherited = with_baggage(core, &home.inherited, &parent);
-    if text(&inherited, CONVERSATION_ID).is_none() {
-        inherited = around.map_or(inherited.clone(), |id| with_id(&inherited, &id));
+    let mut inherited = with_baggage(core, home.inherited.clone(), &parent);
+    if let Some(id) = around.filter(|_| text(&inherited, CONVERSATION_ID).is_none()) {
+        inherited = with_id(&inherited, &id);
     }
     if bounds_turns(kind) {
-        inherited = outside_of_turns(&inherited);
+        inherited = outside_of_turns(inherited);
     }
     take_over(&mut fields, &inherited);
     core.add_attributes(&mut fields);
@@ -82,7 +82,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
         number(core, &mut fields, conversation);
     }
     count_from_above(core, kind, &mut fields, &home);
-    let inherited = passed_on(&inherited, &fields, inherits);
+    let inherited = passed_on(inherited, &fields, &core.options.inherited);
     let started = now.checked_sub(fields.started_ago()).unwrap_or(now);
 
     let start = span::Opening {
@@ -125,33 +125,30 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
     Some((id, context))
 }
 
-/// Takes recorded values in. The span is locked while `read` reads them: it may call nothing of someone else's.
-pub(crate) fn record<S>(core: &Core, id: u64, read: impl FnOnce(&Plan) -> S)
-where
-    S: IntoIterator<Item = Said>,
-{
-    let inherits = |key: &str| core.options.inherits(key);
+/// Takes a recorded value in. The span is locked while `read` reads it: that may call nothing of someone else's.
+pub(crate) fn record(core: &Core, id: u64, read: impl FnOnce(&Plan) -> Said) {
     let told = core.open.with(id, |open| {
-        let mut passes_on = false;
-        for said in read(&open.plan) {
-            passes_on |= said.gives(inherits);
-            core.count(open.fields.apply(said));
-        }
+        let said = read(&open.plan);
+        let passes_on = said.gives(|key| core.options.inherited.has(key));
+        core.count(open.fields.apply(said));
         if passes_on {
-            open.inherited = passed_on(&open.inherited, &open.fields, inherits);
+            open.inherited = passed_on(open.inherited.clone(), &open.fields, &core.options.inherited);
             core.told_late.fetch_add(1, Ordering::AcqRel);
         }
         if !bounds_turns(open.kind) {
             return None;
         }
         let conversation = open.conversation.clone()?;
-        Some((conversation, open.turn, open.inherited.clone(), Word::of(&open.fields)))
+        let inherited = passes_on.then(|| open.inherited.clone());
+        Some((conversation, open.turn, inherited, Word::of(&open.fields)))
     });
     let Some((conversation, turn, inherited, word)) = told.flatten() else { return };
     if let Some(turn) = turn {
-        conversation.set_turn_inherited(turn, inherited);
+        if let Some(inherited) = inherited {
+            conversation.set_turn_inherited(turn, inherited);
+        }
         conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(Instant::now())));
-    } else {
+    } else if let Some(inherited) = inherited {
         conversation.set_inherited(inherited);
     }
     learn_id(core, &conversation, word.conversation_id);
@@ -171,13 +168,22 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     }
     price(core, &mut open);
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
-    let is_attempt = open.attempt_of.is_some();
-    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, below, .. } = *open;
-    let attempts = below.attempts;
-    let finishing = Finishing { kind, span_name, context, fields, failure, anchor, started, end, is_attempt, attempts };
+    let OpenSpan { kind, span_name, anchor, started, .. } = *open;
+    let finishing = Finishing {
+        kind,
+        span_name,
+        context: open.context,
+        fields: &mut open.fields,
+        failure: open.failure.as_mut(),
+        anchor,
+        started,
+        end,
+        is_attempt: open.attempt_of.is_some(),
+        attempts: open.below.attempts,
+    };
     finish::end(core, finishing);
     count_conversation(core, kind, -1);
-    finish_made(core, conversation.zip(finish), now, incomplete);
+    finish_made(core, finish, now, incomplete);
 }
 
 /// What a call cost, if nobody said: by the prices that the user gave.
@@ -331,25 +337,28 @@ fn count_conversation(core: &Core, kind: Option<Kind>, change: i64) {
     }
 }
 
+/// A turn that speaking events made.
+type Made = (Arc<Conversation>, TurnKey);
+
 /// Makes the span known to its conversation. Comes back with a made turn that can be exported now.
-fn join(id: u64, open: &mut OpenSpan) -> Option<(Arc<Conversation>, TurnKey)> {
-    let conversation = open.conversation.clone()?;
+fn join(id: u64, open: &mut OpenSpan) -> Option<Made> {
+    let conversation = open.conversation.as_ref()?;
     let started = conversation.anchor.at(open.started);
-    let hook = Hook { context: open.context.clone(), span: Some(id) };
+    let hook = || Hook { context: open.context.clone(), span: Some(id) };
     match open.kind? {
         Kind::Conversation => {
             open.turn = None;
-            conversation.set_span(hook);
+            conversation.set_span(hook());
             conversation.set_inherited(open.inherited.clone());
             None
         }
         Kind::Turn => {
             let number = number_of(&open.fields);
-            let (turn, finish) = conversation.open_turn(hook, number, started, open.inherited.clone());
+            let (turn, finish) = conversation.open_turn(hook(), number, started, open.inherited.clone());
             open.turn = Some(turn);
             let word = Word::of(&open.fields);
             conversation.say(turn, word.interrupted, word.has_ended.then_some(started));
-            Some((conversation, finish?))
+            Some((Arc::clone(conversation), finish?))
         }
         kind => {
             conversation.enter(open.turn?, id, kind, started);
@@ -371,11 +380,11 @@ impl Word {
             Some(Value::Bool(interrupted)) => Some(*interrupted),
             _ => None,
         };
-        let conversation_id = match fields.given(|key| key == CONVERSATION_ID).next() {
-            Some((_, Value::String(id))) => Some(id.as_str().into()),
+        let conversation_id = match fields.own(CONVERSATION_ID) {
+            Some(Value::String(id)) => Some(id.as_str().into()),
             _ => None,
         };
-        Self { interrupted, has_ended: fields.get(END_REASON).is_some(), conversation_id }
+        Self { interrupted, has_ended: fields.has(END_REASON), conversation_id }
     }
 }
 
@@ -388,7 +397,7 @@ fn inherit_late(core: &Core, open: &mut OpenSpan) {
     // A turn's number is for what is in it, and not for a turn or a conversation in there.
     let mut outside = bounds_turns(open.kind);
     while let Some((inherited, kind, parent)) = above.and_then(|id| core.open.with(id, passed_down)) {
-        let inherited = if outside { outside_of_turns(&inherited) } else { inherited };
+        let inherited = if outside { outside_of_turns(inherited) } else { inherited };
         take_over(&mut open.fields, &inherited);
         outside |= bounds_turns(kind);
         above = parent;
@@ -410,7 +419,7 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
 
 /// Takes a closing span out of its conversation, and writes what that has to say about it. Comes back with its end, and a
 /// made turn that can be exported once it has ended.
-fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<TurnKey>) {
+fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<Made>) {
     let failed = span::has_failed(&open.fields, open.failure.as_ref());
     if failed && open.attempt_of.is_none() {
         in_workflow(core, open.parent, |below| below.failed = true);
@@ -426,7 +435,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
     // An attempt is counted by its call, and not by the turn.
     let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
     let is_counted = open.attempt_of.and_then(tell).is_some();
-    let (Some(conversation), Some(kind)) = (open.conversation.clone(), open.kind) else { return (now, None) };
+    let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else { return (now, None) };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
     match kind {
@@ -452,7 +461,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             if left.interrupted && mapping::can_be_interrupted(kind) {
                 open.fields.assume(INTERRUPTED, Value::Bool(true));
             }
-            (now, left.finish)
+            (now, left.finish.map(|turn| (conversation, turn)))
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         kind: Some(Kind::Turn),
         span_name: "turn",
         context,
-        fields,
+        fields: &mut fields,
         failure: None,
         anchor,
         started: anchor.instant_at(made.started),

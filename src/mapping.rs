@@ -22,7 +22,7 @@ pub(crate) enum Meaning {
     /// An attribute of the contract.
     Attribute {
         /// The attribute's name.
-        key: &'static str,
+        key: Key,
         /// How its value is read.
         rule: Rule,
     },
@@ -75,11 +75,11 @@ pub(crate) struct Row {
     /// The kinds that the field means this on.
     pub(crate) on: Kinds,
     /// The attribute.
-    pub(crate) key: &'static str,
+    pub(crate) key: Key,
     rule: Rule,
 }
 
-const fn row(fields: &'static [&'static str], on: Kinds, key: &'static str, rule: Rule) -> Row {
+const fn row(fields: &'static [&'static str], on: Kinds, key: Key, rule: Rule) -> Row {
     Row { fields, on, key, rule }
 }
 
@@ -211,7 +211,7 @@ pub(crate) fn meaning(kind: Option<Kind>, field: &'static str) -> Meaning {
     let Some(kind) = kind else { return Meaning::Own };
     ROWS.iter()
         .find(|row| row.on.contains(kind) && row.fields.contains(&field))
-        .or_else(|| ROWS.iter().find(|row| row.key == field))
+        .or_else(|| ROWS.iter().find(|row| row.key.name() == field))
         .map_or(Meaning::Own, |row| Meaning::Attribute { key: row.key, rule: row.rule })
 }
 
@@ -219,7 +219,8 @@ fn control(kind: Option<Kind>, field: &str) -> Option<Control> {
     let may_have_remote_parent = matches!(kind, Some(Conversation | Turn | Workflow));
     Some(match field {
         "error" => Control::Error,
-        "error_type" | ERROR_TYPE => Control::ErrorType,
+        "error_type" => Control::ErrorType,
+        field if field == ERROR_TYPE.name() => Control::ErrorType,
         "gen_ai.tool.error.type" if kind == Some(Tool) => Control::ErrorType,
         "otel.name" => Control::Name,
         "otel.kind" => Control::SpanKind,
@@ -241,7 +242,7 @@ fn measure(kind: Option<Kind>, slot: Slot) -> Measure {
 }
 
 /// The attributes of a field of this name, on whatever kind.
-pub(crate) fn keys_of(field: &str) -> impl Iterator<Item = &'static str> {
+pub(crate) fn keys_of(field: &str) -> impl Iterator<Item = Key> {
     ROWS.iter().filter(move |row| row.fields.contains(&field)).map(|row| row.key)
 }
 
@@ -271,7 +272,7 @@ pub(crate) fn span_kind(kind: Kind) -> SpanKind {
 }
 
 /// The attribute that follows the operation in the exported name.
-pub(crate) fn subject(kind: Kind) -> Option<&'static str> {
+pub(crate) fn subject(kind: Kind) -> Option<Key> {
     match kind {
         Conversation | Turn => None,
         Stt | Llm | Tts | Embeddings | Realtime => Some(REQUEST_MODEL),
@@ -299,7 +300,7 @@ pub(crate) fn name(kind: Kind, operation: Option<&str>, subject: Option<&str>) -
 }
 
 /// An attribute that a kind has when nobody said otherwise.
-pub(crate) fn default_attribute(kind: Kind) -> Option<(&'static str, &'static str)> {
+pub(crate) fn default_attribute(kind: Kind) -> Option<(Key, &'static str)> {
     match kind {
         Tts | Realtime => Some((OUTPUT_TYPE, "speech")),
         Tool => Some((TOOL_TYPE, "function")),
@@ -308,7 +309,7 @@ pub(crate) fn default_attribute(kind: Kind) -> Option<(&'static str, &'static st
 }
 
 /// The attribute that the first token or byte sets, for the kinds that have one.
-pub(crate) fn time_to_first_chunk(kind: Kind) -> Option<&'static str> {
+pub(crate) fn time_to_first_chunk(kind: Kind) -> Option<Key> {
     match kind {
         Llm | Realtime => Some(RESPONSE_TIME_TO_FIRST_CHUNK),
         Stt | Tts => Some(TIME_TO_FIRST_BYTE),
@@ -467,7 +468,11 @@ mod tests {
         };
         assert_eq!(attribute(Kind::Llm, "top_k"), REQUEST_TOP_K);
         assert_eq!(attribute(Kind::Retrieval, "top_k"), RETRIEVAL_TOP_K);
-        assert_eq!(attribute(Kind::Turn, REQUEST_MODEL), REQUEST_MODEL, "spelled out, it is itself on every kind");
+        assert_eq!(
+            attribute(Kind::Turn, REQUEST_MODEL.name()),
+            REQUEST_MODEL,
+            "spelled out, it is itself on every kind"
+        );
         assert_eq!(meaning(Some(Kind::Turn), "model"), Meaning::Own);
         assert_eq!(meaning(None, "model"), Meaning::Own);
         assert_eq!(meaning(Some(Kind::Tts), "text"), Meaning::Content(Slot::Spoken, Measure::Characters));

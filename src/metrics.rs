@@ -19,7 +19,7 @@ use crate::fields::Fields;
 use crate::kind::Kind;
 use crate::mapping;
 use crate::semconv::{
-    AGENT_NAME, AUDIO_DURATION, CHARACTERS, COST, END_REASON, ERROR_TYPE, ERROR_TYPE_OTHER, INTERRUPTED,
+    AGENT_NAME, AUDIO_DURATION, CHARACTERS, COST, END_REASON, ERROR_TYPE, ERROR_TYPE_OTHER, INTERRUPTED, Key,
     LATENCY_AGGREGATION, LATENCY_LLM, LATENCY_PART, LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL,
     LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, METRIC_CLIENT_INFERENCE_DURATION,
     METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK, METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS,
@@ -37,14 +37,14 @@ use crate::stats::Counters;
 use crate::totals::Totals;
 
 /// Attributes of a call's instruments.
-const CALL: &[&str] =
+const CALL: &[Key] =
     &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE];
 
 /// Those of what was counted in its answer.
-const ANSWER: &[&str] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT];
+const ANSWER: &[Key] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT];
 
 /// Attributes of what a call used.
-const SERVICE: &[&str] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL];
+const SERVICE: &[Key] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL];
 
 /// Sets of attributes that stay bound: more are recorded one by one.
 const MAX_BOUND: usize = 4_096;
@@ -56,7 +56,7 @@ pub(crate) struct Choice {
     /// The newest names for llm and realtime calls.
     pub(crate) latest: bool,
     /// Attributes that all instruments have besides.
-    pub(crate) more: Vec<String>,
+    pub(crate) more: Vec<Key>,
     /// Values of one attribute that are told apart.
     pub(crate) max_names: usize,
 }
@@ -67,13 +67,13 @@ pub(crate) struct Metrics {
     instruments: Instruments,
     /// What is bound, by a hash of the attributes.
     bound: RwLock<FxHashMap<u64, Vec<Set>>>,
-    names: Mutex<FxHashMap<String, FxHashSet<String>>>,
+    names: Mutex<FxHashMap<&'static str, FxHashSet<String>>>,
 }
 
 /// A set of attributes, and its instruments.
 struct Set {
     kind: Kind,
-    attributes: Vec<KeyValue>,
+    values: Vec<(Key, Value)>,
     bound: Arc<Bound>,
 }
 
@@ -108,82 +108,80 @@ impl Metrics {
         let values: Vec<_> = self.values(span).collect();
         match self.known(span.kind, &values) {
             Some(bound) => bound.record(span),
-            None => self.bind(span.kind, owned(&values), counters).record(span),
+            None => self.bind(span.kind, &values, counters).record(span),
         }
     }
 
     /// The attributes of all instruments of a span.
-    fn values<'a>(&'a self, span: &'a Measured<'_>) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        let more = self.choice.more.iter().map(String::as_str);
-        keys(span.kind).iter().copied().chain(more).filter_map(|key| {
+    fn values<'a>(&'a self, span: &'a Measured<'_>) -> impl Iterator<Item = (Key, &'a Value)> {
+        keys(span.kind).iter().chain(&self.choice.more).copied().filter_map(|key| {
             let value = if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
             Some((key, value?))
         })
     }
 
     /// The instruments of this set of attributes, if they are bound.
-    fn known(&self, kind: Kind, values: &[(&str, &Value)]) -> Option<Arc<Bound>> {
+    fn known(&self, kind: Kind, values: &[(Key, &Value)]) -> Option<Arc<Bound>> {
         let is_same = |set: &&Set| {
-            let is_pair =
-                |((key, value), pair): (&(&str, &Value), &KeyValue)| pair.key.as_str() == *key && pair.value == **value;
-            set.kind == kind && set.attributes.len() == values.len() && values.iter().zip(&set.attributes).all(is_pair)
+            let is_pair = |((key, value), pair): (&(Key, &Value), &(Key, Value))| pair.0 == *key && pair.1 == **value;
+            set.kind == kind && set.values.len() == values.len() && values.iter().zip(&set.values).all(is_pair)
         };
         let all = self.bound.read();
         let set = all.get(&hash(kind, values))?.iter().find(is_same)?;
         Some(Arc::clone(&set.bound))
     }
 
-    fn bind(&self, kind: Kind, attributes: Vec<KeyValue>, counters: &Counters) -> Arc<Bound> {
-        let attributes = self.limited(attributes, counters);
-        let values: Vec<_> = attributes.iter().map(|pair| (pair.key.as_str(), &pair.value)).collect();
+    fn bind(&self, kind: Kind, values: &[(Key, &Value)], counters: &Counters) -> Arc<Bound> {
+        let limited = self.limited(values, counters);
+        let values: Vec<_> = limited.iter().map(|(key, value)| (*key, value)).collect();
         if let Some(known) = self.known(kind, &values) {
             return known;
         }
-        let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &attributes));
         let hash = hash(kind, &values);
+        let attributes: Vec<_> = limited.iter().map(|(key, value)| KeyValue::new(*key, value.clone())).collect();
+        let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &attributes));
         let mut all = self.bound.write();
         if all.len() < MAX_BOUND {
-            all.entry(hash).or_default().push(Set { kind, attributes, bound: Arc::clone(&bound) });
+            all.entry(hash).or_default().push(Set { kind, values: limited, bound: Arc::clone(&bound) });
         }
         bound
     }
 
     /// The attributes, with no more values of each than are told apart.
-    fn limited(&self, mut attributes: Vec<KeyValue>, counters: &Counters) -> Vec<KeyValue> {
+    fn limited(&self, values: &[(Key, &Value)], counters: &Counters) -> Vec<(Key, Value)> {
         let mut names = self.names.lock();
-        for attribute in &mut attributes {
-            let Value::String(value) = &attribute.value else { continue };
-            let known = names.entry(attribute.key.to_string()).or_default();
-            if known.contains(value.as_str()) {
-                continue;
+        let mut limited = |key: Key, value: &Value| {
+            let Value::String(name) = value else { return value.clone() };
+            let known = names.entry(key.name()).or_default();
+            if known.contains(name.as_str()) {
+                return value.clone();
             }
             if known.len() < self.choice.max_names {
-                known.insert(value.as_str().to_owned());
-            } else {
-                counters.name_over_limit();
-                attribute.value = ERROR_TYPE_OTHER.into();
+                known.insert(name.as_str().to_owned());
+                return value.clone();
             }
-        }
-        attributes
+            counters.name_over_limit();
+            ERROR_TYPE_OTHER.into()
+        };
+        values.iter().map(|(key, value)| (*key, limited(*key, value))).collect()
     }
 }
 
-fn owned(values: &[(&str, &Value)]) -> Vec<KeyValue> {
-    values.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), (*value).clone())).collect()
-}
-
-fn hash(kind: Kind, values: &[(&str, &Value)]) -> u64 {
+fn hash(kind: Kind, values: &[(Key, &Value)]) -> u64 {
     let mut hasher = FxHasher::default();
     kind.hash(&mut hasher);
     for (key, value) in values {
-        key.len().hash(&mut hasher);
-        hasher.write(value.as_str().as_bytes());
+        key.name().len().hash(&mut hasher);
+        match value {
+            Value::String(text) => hasher.write(text.as_str().as_bytes()),
+            other => hasher.write(other.as_str().as_bytes()),
+        }
     }
     hasher.finish()
 }
 
 /// The attributes that tell the spans of a kind apart.
-fn keys(kind: Kind) -> &'static [&'static str] {
+fn keys(kind: Kind) -> &'static [Key] {
     match kind {
         Kind::Stt | Kind::Llm | Kind::Tts | Kind::Embeddings | Kind::Retrieval | Kind::Realtime => CALL,
         Kind::Turn => &[AGENT_NAME, END_REASON],
@@ -201,7 +199,8 @@ struct Instruments {
     tokens: Histogram<u64>,
     operation_first_chunk: Histogram<f64>,
     inference_first_chunk: Histogram<f64>,
-    usage: [(&'static str, Counter<u64>); 5],
+    /// Where the count is, and where the part of it that is audio.
+    usage: [(Key, Option<Key>, Counter<u64>); 5],
     agent: Histogram<f64>,
     tool: Histogram<f64>,
     workflow: Histogram<f64>,
@@ -219,19 +218,19 @@ struct Instruments {
 
 impl Instruments {
     fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, bounds: &[f64], what: &'static str| {
-            let builder: HistogramBuilder<'_, Histogram<f64>> = meter.f64_histogram(name);
+        let seconds = |name: Key, bounds: &[f64], what: &'static str| {
+            let builder: HistogramBuilder<'_, Histogram<f64>> = meter.f64_histogram(name.name());
             builder.with_unit("s").with_description(what).with_boundaries(bounds.to_vec()).build()
         };
-        let usage = |name: &'static str, what: &'static str| {
-            meter.u64_counter(name).with_unit("{token}").with_description(what).build()
+        let usage = |name: Key, what: &'static str| {
+            meter.u64_counter(name.name()).with_unit("{token}").with_description(what).build()
         };
         let token_bounds = doubled(1.0, 4.0);
         Self {
             operation: seconds(METRIC_CLIENT_OPERATION_DURATION, &doubled(0.01, 2.0), "Duration of calls"),
             inference: seconds(METRIC_CLIENT_INFERENCE_DURATION, &doubled(0.01, 2.0), "Duration of model calls"),
             tokens: meter
-                .u64_histogram(METRIC_CLIENT_TOKEN_USAGE)
+                .u64_histogram(METRIC_CLIENT_TOKEN_USAGE.name())
                 .with_unit("{token}")
                 .with_description("Tokens that calls used")
                 .with_boundaries(token_bounds)
@@ -247,18 +246,29 @@ impl Instruments {
                 "Time to a model's first token",
             ),
             usage: [
-                (USAGE_INPUT_TOKENS, usage(METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS, "Input tokens")),
-                (USAGE_OUTPUT_TOKENS, usage(METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS, "Output tokens")),
+                (
+                    USAGE_INPUT_TOKENS,
+                    Some(USAGE_AUDIO_INPUT_TOKENS),
+                    usage(METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS, "Input tokens"),
+                ),
+                (
+                    USAGE_OUTPUT_TOKENS,
+                    Some(USAGE_AUDIO_OUTPUT_TOKENS),
+                    usage(METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS, "Output tokens"),
+                ),
                 (
                     USAGE_CACHE_READ_INPUT_TOKENS,
+                    Some(USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
                     usage(METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS, "Input tokens out of a cache"),
                 ),
                 (
                     USAGE_CACHE_WRITE_INPUT_TOKENS,
+                    None,
                     usage(METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS, "Input tokens into a cache"),
                 ),
                 (
                     USAGE_REASONING_OUTPUT_TOKENS,
+                    None,
                     usage(METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS, "Output tokens of reasoning"),
                 ),
             ],
@@ -277,21 +287,25 @@ impl Instruments {
                 "What the time from the user's stop to the agent's start went into",
             ),
             first_byte: seconds(TIME_TO_FIRST_BYTE, &doubled(0.01, 2.0), "Time to the first transcript or audio"),
-            audio: meter.f64_counter(AUDIO_DURATION).with_unit("s").with_description("Audio heard and spoken").build(),
+            audio: meter
+                .f64_counter(AUDIO_DURATION.name())
+                .with_unit("s")
+                .with_description("Audio heard and spoken")
+                .build(),
             characters: meter
-                .u64_counter(CHARACTERS)
+                .u64_counter(CHARACTERS.name())
                 .with_unit("{character}")
                 .with_description("Characters spoken")
                 .build(),
-            cost: meter.f64_counter(COST).with_unit("{USD}").with_description("Cost of calls").build(),
-            turns: meter.u64_counter(METRIC_TURNS).with_unit("{turn}").with_description("Turns").build(),
+            cost: meter.f64_counter(COST.name()).with_unit("{USD}").with_description("Cost of calls").build(),
+            turns: meter.u64_counter(METRIC_TURNS.name()).with_unit("{turn}").with_description("Turns").build(),
             interruptions: meter
-                .u64_counter(METRIC_INTERRUPTIONS)
+                .u64_counter(METRIC_INTERRUPTIONS.name())
                 .with_unit("{interruption}")
                 .with_description("Turns that were interrupted")
                 .build(),
             conversations: meter
-                .i64_up_down_counter(METRIC_CONVERSATIONS_ACTIVE)
+                .i64_up_down_counter(METRIC_CONVERSATIONS_ACTIVE.name())
                 .with_unit("{conversation}")
                 .with_description("Conversations that are open")
                 .build(),
@@ -308,7 +322,7 @@ fn doubled(first: f64, by: f64) -> Vec<f64> {
     std::iter::successors(Some(first), |bound| Some((bound * by * 100.0).round() / 100.0)).take(count).collect()
 }
 
-const LATENCY_PARTS: [(&str, &str); 7] = [
+const LATENCY_PARTS: [(Key, &str); 7] = [
     (LATENCY_TRANSCRIPTION, "transcription"),
     (LATENCY_TURN_DETECTION, "turn_detection"),
     (LATENCY_LLM, "llm"),
@@ -364,7 +378,7 @@ struct BoundCall {
     duration: Distribution<f64>,
     first_chunk: Option<Distribution<f64>>,
     first_byte: Option<Distribution<f64>>,
-    tokens: Option<[(&'static str, Distribution<u64>); 2]>,
+    tokens: Option<[(Key, Distribution<u64>); 2]>,
     usage: Vec<Usage>,
     audio: Sum<f64>,
     characters: Sum<u64>,
@@ -374,9 +388,9 @@ struct BoundCall {
 /// One of the newest counters of tokens.
 struct Usage {
     /// Where the count is.
-    key: &'static str,
+    key: Key,
     /// Where the part of it is that is audio.
-    audio_key: Option<&'static str>,
+    audio_key: Option<Key>,
     unknown: Sum<u64>,
     text: Sum<u64>,
     audio: Sum<u64>,
@@ -385,7 +399,7 @@ struct Usage {
 struct BoundTurn {
     duration: Distribution<f64>,
     latency: Distribution<f64>,
-    parts: [(&'static str, Distribution<f64>); 7],
+    parts: [(Key, Distribution<f64>); 7],
     turns: Sum<u64>,
     interruptions: Sum<u64>,
 }
@@ -424,12 +438,12 @@ impl BoundCall {
         let tokens =
             |token_type: &'static str| Distribution::of(&instruments.tokens, and(attributes, TOKEN_TYPE, token_type));
         let has_tokens = !latest && matches!(kind, Kind::Llm | Kind::Realtime | Kind::Embeddings);
-        let usage = |(key, counter): &(&'static str, Counter<u64>)| {
+        let usage = |(key, audio_key, counter): &(Key, Option<Key>, Counter<u64>)| {
             let without_error: Vec<KeyValue> = with_only(attributes, ANSWER, &choice.more);
             let bound = |modality: &'static str| Sum::of(counter, and(&without_error, TOKEN_MODALITY, modality));
             Usage {
-                key,
-                audio_key: audio_part(key),
+                key: *key,
+                audio_key: *audio_key,
                 unknown: bound("unknown"),
                 text: bound("text"),
                 audio: bound("audio"),
@@ -456,7 +470,7 @@ impl BoundCall {
             histogram.record(first);
         }
         for (key, histogram) in self.tokens.iter().flatten() {
-            if let Some(count) = span.count(key) {
+            if let Some(count) = span.count(*key) {
                 histogram.record(count);
             }
         }
@@ -492,7 +506,7 @@ impl BoundTurn {
     fn new(instruments: &Instruments, choice: &Choice, attributes: &[KeyValue]) -> Self {
         let reason = with_only(attributes, &[END_REASON], &choice.more);
         let agent = with_only(attributes, &[AGENT_NAME], &choice.more);
-        let part = |(key, part): (&'static str, &'static str)| {
+        let part = |(key, part): (Key, &'static str)| {
             (key, Distribution::of(&instruments.latency_parts, and(&agent, LATENCY_PART, part)))
         };
         Self {
@@ -514,7 +528,7 @@ impl BoundTurn {
             self.latency.record(latency);
         }
         for (key, histogram) in &self.parts {
-            if let Some(seconds) = span.seconds(key) {
+            if let Some(seconds) = span.seconds(*key) {
                 histogram.record(seconds);
             }
         }
@@ -522,45 +536,38 @@ impl BoundTurn {
 }
 
 impl Measured<'_> {
-    fn seconds(&self, key: &str) -> Option<f64> {
+    fn seconds(&self, key: Key) -> Option<f64> {
         match self.fields.get(key) {
             Some(Value::F64(seconds)) => Some(*seconds),
             _ => None,
         }
     }
 
-    fn count(&self, key: &str) -> Option<u64> {
+    fn count(&self, key: Key) -> Option<u64> {
         let own = match self.fields.get(key) {
             Some(Value::I64(count)) => Some(*count),
             _ => None,
         };
-        let of_attempts = match key {
-            USAGE_INPUT_TOKENS => self.used.input_tokens,
-            USAGE_OUTPUT_TOKENS => self.used.output_tokens,
-            CHARACTERS => self.used.characters,
-            _ => None,
+        let of_attempts = if key == USAGE_INPUT_TOKENS {
+            self.used.input_tokens
+        } else if key == USAGE_OUTPUT_TOKENS {
+            self.used.output_tokens
+        } else if key == CHARACTERS {
+            self.used.characters
+        } else {
+            None
         };
         u64::try_from(own.or(of_attempts)?).ok()
     }
 }
 
-/// The part of a count of tokens that is audio.
-fn audio_part(key: &str) -> Option<&'static str> {
-    match key {
-        USAGE_INPUT_TOKENS => Some(USAGE_AUDIO_INPUT_TOKENS),
-        USAGE_OUTPUT_TOKENS => Some(USAGE_AUDIO_OUTPUT_TOKENS),
-        USAGE_CACHE_READ_INPUT_TOKENS => Some(USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
-        _ => None,
-    }
-}
-
 /// These of the attributes, and those that the user chose.
-fn with_only(attributes: &[KeyValue], keys: &[&str], more: &[String]) -> Vec<KeyValue> {
-    let is_wanted = |key: &str| keys.contains(&key) || more.iter().any(|more| more == key);
+fn with_only(attributes: &[KeyValue], keys: &[Key], more: &[Key]) -> Vec<KeyValue> {
+    let is_wanted = |key: &str| keys.iter().chain(more).any(|wanted| wanted.name() == key);
     attributes.iter().filter(|attribute| is_wanted(attribute.key.as_str())).cloned().collect()
 }
 
-fn and(attributes: &[KeyValue], key: &'static str, value: &'static str) -> Vec<KeyValue> {
+fn and(attributes: &[KeyValue], key: Key, value: &'static str) -> Vec<KeyValue> {
     attributes.iter().cloned().chain([KeyValue::new(key, value)]).collect()
 }
 

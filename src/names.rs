@@ -16,6 +16,7 @@ use crate::fields::Said;
 use crate::json::Json;
 use crate::kind::Kind;
 use crate::mapping::{self, Meaning};
+use crate::semconv::Key;
 use crate::value::Raw;
 
 /// Names that are made up as the program runs.
@@ -23,10 +24,10 @@ const MAX_NAMES: usize = 10_000;
 
 /// What an attribute says on a span of this kind; nothing, if there are too many names already.
 pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Option<Said> {
-    let (name, meaning) = meaning(kind, attribute.key.as_str())?;
+    let (own, meaning) = meaning(kind, attribute.key.as_str())?;
     Some(match (meaning, attribute.value) {
-        (Meaning::Own, value) => Said::Attribute(name, Some(value)),
-        (meaning, value) => with_raw(&value, |raw| Said::of(name, meaning, raw, content)),
+        (Meaning::Own, value) => Said::Attribute(own, Some(value)),
+        (meaning, value) => with_raw(&value, |raw| Said::of(own, meaning, raw, content)),
     })
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn interned(name: &str) -> Option<&'static str> {
 #[derive(Clone, Copy)]
 struct Found {
     kind: Option<Kind>,
-    name: &'static str,
+    own: Key,
     meaning: Meaning,
 }
 
@@ -69,21 +70,21 @@ thread_local! {
     static FOUND: RefCell<Vec<Option<Found>>> = RefCell::new(vec![None; PLACES]);
 }
 
-fn meaning(kind: Option<Kind>, name: &str) -> Option<(&'static str, Meaning)> {
+fn meaning(kind: Option<Kind>, name: &str) -> Option<(Key, Meaning)> {
     let place = (name.as_ptr() as usize).wrapping_mul(0x9E37_79B9) / PLACES % PLACES;
     let known = FOUND.try_with(|found| *found.borrow().get(place)?).ok().flatten();
     // Another name may lie there by now.
-    if let Some(known) = known.filter(|known| known.kind == kind && known.name == name) {
-        return Some((known.name, known.meaning));
+    if let Some(known) = known.filter(|known| known.kind == kind && known.own.name() == name) {
+        return Some((known.own, known.meaning));
     }
-    let name = interned(name)?;
-    let meaning = mapping::meaning(kind, name);
+    let own = Key::of(interned(name)?);
+    let meaning = mapping::meaning(kind, own.name());
     let _ = FOUND.try_with(|found| {
         if let Some(found) = found.borrow_mut().get_mut(place) {
-            *found = Some(Found { kind, name, meaning });
+            *found = Some(Found { kind, own, meaning });
         }
     });
-    Some((name, meaning))
+    Some((own, meaning))
 }
 
 /// A value as `tracing` would have handed it over; a list as the JSON that it would have been.

@@ -114,17 +114,22 @@ impl Turn {
     /// It closes, or is exported: what is known of it now is what is said of it.
     pub(crate) fn close(&mut self, at: At, failed: bool, made: Option<MadeTurn>) -> Ended {
         self.closed = true;
-        let calls: Vec<Call> = std::mem::take(&mut self.calls).into_iter().map(|(_, call)| call).collect();
+        let calls = std::mem::take(&mut self.calls);
         let interrupted = self.is_interrupted();
         Ended {
             at: *self.ended.get_or_insert(at.max(self.started)),
             reason: EndReason::of(interrupted, failed || self.totals.errors > 0, self.hung_up),
             interrupted,
             by_user: self.exchange.interrupted.is_some(),
-            latency: Latency::of(&self.exchange, &calls),
+            latency: self.exchange.user_stopped.and_then(|_| self.latency(&calls)),
             totals: self.totals,
             made,
         }
+    }
+
+    fn latency(&self, calls: &[(u64, Call)]) -> Option<Latency> {
+        let calls: Vec<Call> = calls.iter().map(|(_, call)| *call).collect();
+        Latency::of(&self.exchange, &calls)
     }
 
     pub(crate) fn call(&mut self, span: u64) -> Option<&mut Call> {

@@ -1,7 +1,7 @@
 //! Which spans are open?
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
@@ -86,15 +86,21 @@ pub(crate) struct OpenSpans {
     without_id: AtomicU64,
 }
 
-/// Boxed, because a record is large and its table moves what it holds.
-type Shard = Mutex<FxHashMap<u64, Box<OpenSpan>>>;
+#[derive(Debug, Default)]
+struct Shard {
+    /// Boxed, because a record is large and its table moves what it holds.
+    spans: Mutex<FxHashMap<u64, Box<OpenSpan>>>,
+    /// How many there are, written under the lock. Whoever knows a span's id has seen it open, and its count too: where
+    /// there is none, a span that is not ours needs no lock.
+    count: AtomicUsize,
+}
 
 /// As many as keep threads apart; a power of two.
 const SHARDS: u64 = 64;
 
 impl OpenSpans {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), without_id: AtomicU64::new(0) }
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), without_id: AtomicU64::new(0) }
     }
 
     /// The id of the span in this context: OpenTelemetry's own, which is random, or for the spans of a tracer that does
@@ -107,36 +113,50 @@ impl OpenSpans {
     }
 
     pub(crate) fn insert(&self, id: u64, span: Box<OpenSpan>) {
-        self.shard(id).and_then(|shard| shard.lock().insert(id, span));
+        let Some(shard) = self.shards.get(place(id)) else { return };
+        let mut spans = shard.spans.lock();
+        spans.insert(id, span);
+        shard.count.store(spans.len(), Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<Box<OpenSpan>> {
-        self.shard(id)?.lock().remove(&id)
+        let shard = self.shard(id)?;
+        let mut spans = shard.spans.lock();
+        let span = spans.remove(&id);
+        shard.count.store(spans.len(), Ordering::Relaxed);
+        span
     }
 
     /// Whether a span of this id is open.
     pub(crate) fn has(&self, id: u64) -> bool {
-        self.shard(id).is_some_and(|shard| shard.lock().contains_key(&id))
+        self.shard(id).is_some_and(|shard| shard.spans.lock().contains_key(&id))
     }
 
     /// Looks at an open span, or changes it. Nothing may be called out to meanwhile: its shard is locked.
     pub(crate) fn with<R>(&self, id: u64, look: impl FnOnce(&mut OpenSpan) -> R) -> Option<R> {
-        self.shard(id)?.lock().get_mut(&id).map(|span| look(span))
+        self.shard(id)?.spans.lock().get_mut(&id).map(|span| look(span))
     }
 
     /// All open spans, children before the spans they hang on.
     pub(crate) fn ids(&self) -> Vec<u64> {
         let mut spans: Vec<(Instant, u64)> = Vec::new();
         for shard in &self.shards {
-            spans.extend(shard.lock().iter().map(|(id, span)| (span.opened, *id)));
+            spans.extend(shard.spans.lock().iter().map(|(id, span)| (span.opened, *id)));
         }
         spans.sort_unstable_by(|one, other| other.cmp(one));
         spans.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// Where it may be, if it is open.
+    #[inline]
     fn shard(&self, id: u64) -> Option<&Shard> {
-        // The registry counts ids up from small numbers: the multiplication spreads them.
-        let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARDS.trailing_zeros());
-        self.shards.get(usize::try_from(spread).ok()?)
+        self.shards.get(place(id)).filter(|shard| shard.count.load(Ordering::Relaxed) > 0)
     }
+}
+
+/// The registry counts ids up from small numbers: the multiplication spreads them.
+#[inline]
+fn place(id: u64) -> usize {
+    let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARDS.trailing_zeros());
+    usize::try_from(spread).unwrap_or_default()
 }

@@ -7,6 +7,8 @@
 //!
 //! A constant is its attribute without the prefix.
 
+use std::fmt;
+
 /// What an attribute may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -16,10 +18,119 @@ pub(crate) enum Class {
     Content,
 }
 
+/// The name of an attribute. Two are compared by their place in the table below, and only those that are not in it by
+/// their text.
+#[derive(Debug, Clone, Copy, Eq)]
+pub(crate) struct Key {
+    name: &'static str,
+    place: u8,
+}
+
+/// The place of a name that is not in the table.
+const NO_PLACE: u8 = u8::MAX;
+
+impl Key {
+    /// The attribute of this name.
+    pub(crate) fn of(name: &'static str) -> Self {
+        let place = CLASSES.iter().position(|(known, _)| *known == name);
+        Self { name, place: place.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_PLACE) }
+    }
+
+    #[inline]
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && (self.place != NO_PLACE || self.name == other.name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl From<Key> for opentelemetry::Key {
+    fn from(key: Key) -> Self {
+        Self::from_static_str(key.name)
+    }
+}
+
+/// Some of the table's first 128 attributes: all but the dialects' and the instruments.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Keys([u64; 2]);
+
+impl Keys {
+    /// A key that can be in no set does not compile in a constant.
+    #[expect(clippy::indexing_slicing, reason = "for constants: it is the compiler that would panic")]
+    pub(crate) const fn of(keys: &[Key]) -> Self {
+        let mut words = [0; 2];
+        let mut rest = keys;
+        while let [first, others @ ..] = rest {
+            words[first.word()] |= first.bit();
+            rest = others;
+        }
+        Self(words)
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.0.get(key.word()).is_some_and(|word| word & key.bit() != 0)
+    }
+
+    /// Whether a set of everything that there is would have it.
+    #[inline]
+    pub(crate) fn can_have(key: Key) -> bool {
+        key.word() < 2
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, key: Key) {
+        if let Some(word) = self.0.get_mut(key.word()) {
+            *word |= key.bit();
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) {
+        if let Some(word) = self.0.get_mut(key.word()) {
+            *word &= !key.bit();
+        }
+    }
+
+    /// Whether any key is in both.
+    #[inline]
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).any(|(one, other)| one & other != 0)
+    }
+}
+
+impl Key {
+    #[inline]
+    const fn word(self) -> usize {
+        self.place as usize / 64
+    }
+
+    #[inline]
+    const fn bit(self) -> u64 {
+        1 << (self.place % 64)
+    }
+}
+
 /// Attribute names, each with its class: one without does not compile.
 macro_rules! attributes {
     ($($(#[$doc:meta])* $class:ident $name:ident = $key:literal;)+) => {
-        $($(#[$doc])* pub(crate) const $name: &str = $key;)+
+        /// Where each is in the table.
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "each is called as its constant")]
+        enum Place {
+            $($name),+
+        }
+
+        $($(#[$doc])* pub(crate) const $name: Key = Key { name: $key, place: Place::$name as u8 };)+
 
         /// All of them, with their class.
         pub(crate) const CLASSES: &[(&str, Class)] = &[$(($key, Class::$class)),+];
@@ -131,26 +242,6 @@ attributes! {
     Plain TOKEN_MODALITY = "gen_ai.token.modality";
     Plain INCOMPLETE = "voice.incomplete";
 
-    // Instruments. Those that are called as an attribute are not here again.
-    Plain METRIC_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration";
-    Plain METRIC_CLIENT_INFERENCE_DURATION = "gen_ai.client.inference.duration";
-    Plain METRIC_CLIENT_TOKEN_USAGE = "gen_ai.client.token.usage";
-    Plain METRIC_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk";
-    Plain METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk";
-    Plain METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS = "gen_ai.client.inference.usage.input_tokens";
-    Plain METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS = "gen_ai.client.inference.usage.output_tokens";
-    Plain METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_read.input_tokens";
-    Plain METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_write.input_tokens";
-    Plain METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.client.inference.usage.reasoning.output_tokens";
-    Plain METRIC_INVOKE_AGENT_DURATION = "gen_ai.invoke_agent.duration";
-    Plain METRIC_EXECUTE_TOOL_DURATION = "gen_ai.execute_tool.duration";
-    Plain METRIC_INVOKE_WORKFLOW_DURATION = "gen_ai.invoke_workflow.duration";
-    Plain METRIC_TURN_DURATION = "voice.turn.duration";
-    Plain METRIC_LATENCY_DURATION = "voice.latency.duration";
-    Plain METRIC_TURNS = "voice.turns";
-    Plain METRIC_INTERRUPTIONS = "voice.interruptions";
-    Plain METRIC_CONVERSATIONS_ACTIVE = "voice.conversations.active";
-
     /// A span event's level and target, as tracing-opentelemetry names them.
     Plain EVENT_LEVEL = "level";
     Plain EVENT_TARGET = "target";
@@ -216,6 +307,26 @@ attributes! {
     Plain LANGFUSE_SESSION = "langfuse.session.id";
     Plain LANGFUSE_USER = "langfuse.user.id";
     Plain LANGFUSE_TRACE_NAME = "langfuse.trace.name";
+
+    // Instruments. Those that are called as an attribute are not here again.
+    Plain METRIC_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration";
+    Plain METRIC_CLIENT_INFERENCE_DURATION = "gen_ai.client.inference.duration";
+    Plain METRIC_CLIENT_TOKEN_USAGE = "gen_ai.client.token.usage";
+    Plain METRIC_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk";
+    Plain METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS = "gen_ai.client.inference.usage.input_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS = "gen_ai.client.inference.usage.output_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_read.input_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.client.inference.usage.cache_write.input_tokens";
+    Plain METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.client.inference.usage.reasoning.output_tokens";
+    Plain METRIC_INVOKE_AGENT_DURATION = "gen_ai.invoke_agent.duration";
+    Plain METRIC_EXECUTE_TOOL_DURATION = "gen_ai.execute_tool.duration";
+    Plain METRIC_INVOKE_WORKFLOW_DURATION = "gen_ai.invoke_workflow.duration";
+    Plain METRIC_TURN_DURATION = "voice.turn.duration";
+    Plain METRIC_LATENCY_DURATION = "voice.latency.duration";
+    Plain METRIC_TURNS = "voice.turns";
+    Plain METRIC_INTERRUPTIONS = "voice.interruptions";
+    Plain METRIC_CONVERSATIONS_ACTIVE = "voice.conversations.active";
 }
 
 /// `error.type` of a failure that has no better name (core conventions).
@@ -225,31 +336,26 @@ pub(crate) const ERROR_TYPE_OTHER: &str = "_OTHER";
 pub(crate) const ERROR_TYPE_PANIC: &str = "panic";
 
 /// Attributes that samplers look at: on the span from its start, where the SDK can't replace them.
-pub(crate) fn is_sampler_key(key: &str) -> bool {
-    matches!(
-        key,
-        OPERATION_NAME
-            | PROVIDER_NAME
-            | REQUEST_MODEL
-            | AGENT_NAME
-            | TOOL_NAME
-            | CONVERSATION_ID
-            | SESSION_ID
-            | USER_ID
-            | SERVER_ADDRESS
-            | SERVER_PORT
-    )
-}
+pub(crate) const SAMPLED: Keys = Keys::of(&[
+    OPERATION_NAME,
+    PROVIDER_NAME,
+    REQUEST_MODEL,
+    AGENT_NAME,
+    TOOL_NAME,
+    CONVERSATION_ID,
+    SESSION_ID,
+    USER_ID,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+]);
 
 /// Attributes that an exported name may hold.
-pub(crate) fn is_in_name(key: &str) -> bool {
-    matches!(key, OPERATION_NAME | REQUEST_MODEL | TOOL_NAME | AGENT_NAME | WORKFLOW_NAME | STEP_NAME | DATA_SOURCE_ID)
-}
+pub(crate) const IN_NAME: Keys =
+    Keys::of(&[OPERATION_NAME, REQUEST_MODEL, TOOL_NAME, AGENT_NAME, WORKFLOW_NAME, STEP_NAME, DATA_SOURCE_ID]);
 
 /// Attributes that every span below takes over, unless it says otherwise itself.
-pub(crate) fn is_inherited(key: &str) -> bool {
-    matches!(key, CONVERSATION_ID | SESSION_ID | USER_ID | AGENT_NAME | WORKFLOW_ID | WORKFLOW_PARTITION | TURN_NUMBER)
-}
+pub(crate) const INHERITED: Keys =
+    Keys::of(&[CONVERSATION_ID, SESSION_ID, USER_ID, AGENT_NAME, WORKFLOW_ID, WORKFLOW_PARTITION, TURN_NUMBER]);
 
 /// Attributes that tracing-opentelemetry makes of an error: texts of it, and of what caused it.
 pub(crate) fn is_error_text(key: &str) -> bool {
@@ -257,6 +363,8 @@ pub(crate) fn is_error_text(key: &str) -> bool {
 }
 
 /// Whether the conventions own this name, so that a value of the wrong type can't be kept under it.
-pub(crate) fn is_standard(key: &str) -> bool {
-    key.starts_with("gen_ai.") || key.starts_with("server.") || matches!(key, ERROR_TYPE | SESSION_ID | USER_ID)
+pub(crate) fn is_standard(name: &str) -> bool {
+    name.starts_with("gen_ai.")
+        || name.starts_with("server.")
+        || [ERROR_TYPE, SESSION_ID, USER_ID].iter().any(|key| key.name == name)
 }

@@ -100,7 +100,10 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
     counters.closed();
     let renamed = fields.is_renamed().then(|| name(kind, span_name, dialects, fields));
     let (status, error_type) = status(fields, failure, error_text);
-    let attributes = fields.finish().chain(error_type);
+    if let Some(error_type) = error_type {
+        fields.assume(ERROR_TYPE, error_type);
+    }
+    let attributes = fields.finish();
     call_out(counters, || {
         let span = context.span();
         if span.is_recording() {
@@ -122,13 +125,13 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
 pub(crate) fn has_failed(fields: &Fields, event: Option<&Failure>) -> bool {
     match fields.status_code() {
         Some(code) => code == StatusCode::Error,
-        None => fields.failure().is_failure() || event.is_some(),
+        None => fields.failure().or(event).is_some(),
     }
 }
 
 /// Its `error.type`, if it ends with status Error.
 pub(crate) fn error_type(fields: &Fields, event: Option<&Failure>) -> Option<Arc<str>> {
-    let failure = Some(fields.failure()).filter(|failure| failure.is_failure()).or(event);
+    let failure = fields.failure().or(event);
     has_failed(fields, event).then(|| failure.map_or_else(|| ERROR_TYPE_OTHER.into(), Failure::error_type))
 }
 
@@ -172,14 +175,14 @@ fn name(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields:
 
 /// The span's status, and its `error.type` if it failed: what `otel.status_code` says, else what its own fields say,
 /// else what an `ERROR` event in it said.
-fn status(fields: &Fields, event: Option<&Failure>, error_text: bool) -> (Status, Option<KeyValue>) {
-    let failure = Some(fields.failure()).filter(|failure| failure.is_failure()).or(event);
+fn status(fields: &Fields, event: Option<&Failure>, error_text: bool) -> (Status, Option<Value>) {
+    let failure = fields.failure().or(event);
     let description = match (fields.status_description(), failure) {
         (Some(given), _) => given.to_owned(),
         (None, Some(failure)) if error_text => failure.description(),
         _ => String::new(),
     };
-    let error_type = || KeyValue::new(ERROR_TYPE, failure.map_or_else(|| ERROR_TYPE_OTHER.into(), Failure::error_type));
+    let error_type = || failure.map_or_else(|| ERROR_TYPE_OTHER.into(), |failure| failure.error_type().into());
     match (fields.status_code(), failure) {
         (Some(StatusCode::Ok), _) => (Status::Ok, None),
         (None, None) => (Status::Unset, None),

@@ -168,7 +168,7 @@ impl Door {
     fn kind(&self, name: &str, builder: &SpanBuilder) -> Option<Kind> {
         let target = || {
             let attributes = builder.attributes.as_deref().unwrap_or_default();
-            let target = attributes.iter().find(|attribute| attribute.key.as_str() == EVENT_TARGET)?;
+            let target = attributes.iter().find(|attribute| attribute.key.as_str() == EVENT_TARGET.name())?;
             Some(target.value.as_str().into_owned())
         };
         self.core.kind_of(name, target)
@@ -265,13 +265,14 @@ impl Door {
         let mut target = String::new();
         let mut is_error = false;
         for attribute in attributes {
-            match attribute.key.as_str() {
-                EVENT_TARGET => target = attribute.value.as_str().into_owned(),
-                EVENT_LEVEL => is_error = attribute.value.as_str() == "ERROR",
-                _ => {
-                    names::take(&mut said, attribute);
-                    continue;
-                }
+            let key = attribute.key.as_str();
+            if key == EVENT_TARGET.name() {
+                target = attribute.value.as_str().into_owned();
+            } else if key == EVENT_LEVEL.name() {
+                is_error = attribute.value.as_str() == "ERROR";
+            } else {
+                names::take(&mut said, attribute);
+                continue;
             }
             said.attributes.push(attribute);
         }
@@ -319,7 +320,7 @@ struct Other<S> {
 
 impl Ours {
     fn record(&self, said: Said) {
-        lifecycle::record(&self.door.core, self.id, |_| [said]);
+        lifecycle::record(&self.door.core, self.id, |_| said);
     }
 
     fn end(&self) {
@@ -409,8 +410,9 @@ impl<S: Span> Span for GenAiSpan<S> {
             State::Ours(ours) => {
                 let (theirs, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_theirs);
                 ours.context.span().set_attributes(theirs);
-                let said = given.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute));
-                lifecycle::record(&ours.door.core, ours.id, |_| said);
+                for said in given.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute)) {
+                    ours.record(said);
+                }
             }
             State::Other(other) => other.span.set_attributes(attributes),
             State::Nothing(_) => {}

@@ -51,6 +51,7 @@ impl Raw<'_> {
     }
 
     /// The same, as long as the value is there.
+    #[inline]
     pub(crate) fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Bool(_) => None,
@@ -104,6 +105,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// The attribute's value; `None` takes back what an earlier record said.
+    #[inline]
     pub(crate) fn read(self, raw: &Raw<'_>) -> Result<Option<Value>, Refusal> {
         match self {
             Self::Text => text(raw, |text| text.into()),
@@ -153,6 +155,7 @@ pub(crate) fn float(raw: &Raw<'_>) -> Result<f64, Refusal> {
 }
 
 /// Text, shared, so that the copy in the exported span and those in the spans below cost no more than a count.
+#[inline]
 fn text(raw: &Raw<'_>, become_text: impl Fn(&str) -> Arc<str>) -> Result<Option<Value>, Refusal> {
     let text = raw.as_text().ok_or(Refusal::WrongType)?;
     Ok((!text.is_empty()).then(|| Value::String(become_text(&text).into())))
@@ -199,6 +202,7 @@ fn texts(raw: &Raw<'_>) -> Result<Value, Refusal> {
     Ok(Value::Array(Array::String(texts.into_iter().map(StringValue::from).collect())))
 }
 
+#[inline]
 fn int(raw: &Raw<'_>) -> Result<i64, Refusal> {
     /// Doubles hold every whole number up to here.
     const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -220,6 +224,7 @@ fn flag(raw: &Raw<'_>) -> Result<bool, Refusal> {
     }
 }
 
+#[inline]
 fn within<T>(value: T, holds: impl Fn(&T) -> bool) -> Result<T, Refusal> {
     if holds(&value) { Ok(value) } else { Err(Refusal::OutOfRange) }
 }

@@ -9,13 +9,18 @@ use crate::value::Raw;
 
 /// Hands every value of a span or an event to `take`, in its own type. The program's `Debug` and `Display` code runs in
 /// here, so nothing of ours may be locked meanwhile.
-pub(crate) fn visitor<F: FnMut(&Field, Raw<'_>)>(take: F) -> impl Visit {
-    Visitor(take)
+pub(crate) fn visitor(take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
+    visitor_if(|| true, take)
 }
 
-struct Visitor<F>(F);
+/// The same, but runs that code only if the values are wanted.
+pub(crate) fn visitor_if(are_wanted: impl Fn() -> bool, take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
+    Visitor(take, are_wanted)
+}
 
-impl<F: FnMut(&Field, Raw<'_>)> Visit for Visitor<F> {
+struct Visitor<F, W>(F, W);
+
+impl<F: FnMut(&Field, Raw<'_>), W: Fn() -> bool> Visit for Visitor<F, W> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.0(field, Raw::Bool(value));
     }
@@ -45,10 +50,14 @@ impl<F: FnMut(&Field, Raw<'_>)> Visit for Visitor<F> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.0(field, Raw::Text(value.to_string().into()));
+        if self.1() {
+            self.0(field, Raw::Text(value.to_string().into()));
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0(field, Raw::Text(format!("{value:?}").into()));
+        if self.1() {
+            self.0(field, Raw::Text(format!("{value:?}").into()));
+        }
     }
 }
