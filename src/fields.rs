@@ -249,7 +249,7 @@ impl Fields {
     pub(crate) fn start(&mut self, mut at_start: Vec<KeyValue>) -> Vec<KeyValue> {
         self.started = true;
         // Room for what the close adds: the SDK keeps this very vector.
-        at_start.reserve(self.attributes.len() + 8);
+        at_start.reserve_exact(self.attributes.len() + 8);
         for attribute in self.attributes.iter_mut().filter(|attribute| SAMPLED.has(attribute.key)) {
             attribute.sent = true;
             at_start.push(KeyValue::new(attribute.key, attribute.value.clone()));

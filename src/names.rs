@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::{Array, KeyValue, Value};
 use parking_lot::Mutex;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::Said as EventSaid;
 use crate::fields::Said;
@@ -17,26 +17,30 @@ use crate::json::Json;
 use crate::kind::Kind;
 use crate::mapping::{self, Meaning};
 use crate::semconv::Key;
-use crate::value::Raw;
+use crate::value::{Raw, Rule};
 
 /// Names that are made up as the program runs.
 const MAX_NAMES: usize = 10_000;
 
 /// What an attribute says on a span of this kind; nothing, if there are too many names already.
 pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Option<Said> {
-    let (own, meaning) = meaning(kind, attribute.key.as_str())?;
+    let Found { own, meaning } = meaning(kind, attribute.key.as_str())?;
     Some(match (meaning, attribute.value) {
         (Meaning::Own, value) => Said::Attribute(own, Some(value)),
+        // As it is, without a copy.
+        (Meaning::Attribute { key, rule: Rule::Text }, Value::String(text)) if !text.as_str().is_empty() => {
+            Said::Attribute(key, Some(Value::String(text)))
+        }
         (meaning, value) => with_raw(&value, |raw| Said::of(own, meaning, raw, content)),
     })
 }
 
 /// Takes an event's attribute in.
 pub(crate) fn take(said: &mut EventSaid, attribute: KeyValue) {
-    match (interned(attribute.key.as_str()), attribute.value) {
-        (None, _) => {}
-        (Some(name), value @ Value::Array(_)) => said.attributes.push(KeyValue::new(name, value)),
-        (Some(name), value) => with_raw(&value, |raw| said.take(name, raw)),
+    let Some(Found { own, .. }) = meaning(None, attribute.key.as_str()) else { return };
+    match attribute.value {
+        value @ Value::Array(_) => said.attributes.push(KeyValue::new(own, value)),
+        value => with_raw(&value, |raw| said.take(own.name(), raw)),
     }
 }
 
@@ -55,36 +59,40 @@ pub(crate) fn interned(name: &str) -> Option<&'static str> {
     Some(name)
 }
 
-/// What was found last for a name that lies in this place.
+/// What was found for a name.
 #[derive(Clone, Copy)]
 struct Found {
-    kind: Option<Kind>,
     own: Key,
     meaning: Meaning,
 }
 
-/// As many places as keep the names of most programs apart; a power of two.
-const PLACES: usize = 512;
+/// Where a name lies in memory, and on what kind of span it is.
+type Place = (usize, usize, Option<Kind>);
+
+/// Places that a thread knows; then it begins again.
+const MAX_PLACES: usize = 4_096;
 
 thread_local! {
-    static FOUND: RefCell<Vec<Option<Found>>> = RefCell::new(vec![None; PLACES]);
+    static FOUND: RefCell<FxHashMap<Place, Found>> = RefCell::default();
 }
 
-fn meaning(kind: Option<Kind>, name: &str) -> Option<(Key, Meaning)> {
-    let place = (name.as_ptr() as usize).wrapping_mul(0x9E37_79B9) / PLACES % PLACES;
-    let known = FOUND.try_with(|found| *found.borrow().get(place)?).ok().flatten();
+fn meaning(kind: Option<Kind>, name: &str) -> Option<Found> {
+    let place = (name.as_ptr() as usize, name.len(), kind);
+    let known = FOUND.try_with(|found| found.borrow().get(&place).copied()).ok().flatten();
     // Another name may lie there by now.
-    if let Some(known) = known.filter(|known| known.kind == kind && known.own.name() == name) {
-        return Some((known.own, known.meaning));
+    if let Some(known) = known.filter(|known| known.own.name() == name) {
+        return Some(known);
     }
     let own = Key::of(interned(name)?);
-    let meaning = mapping::meaning(kind, own.name());
+    let now = Found { own, meaning: mapping::meaning(kind, own.name()) };
     let _ = FOUND.try_with(|found| {
-        if let Some(found) = found.borrow_mut().get_mut(place) {
-            *found = Some(Found { kind, own, meaning });
+        let mut found = found.borrow_mut();
+        if found.len() >= MAX_PLACES {
+            found.clear();
         }
+        found.insert(place, now);
     });
-    Some((own, meaning))
+    Some(now)
 }
 
 /// A value as `tracing` would have handed it over; a list as the JSON that it would have been.

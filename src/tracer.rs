@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue, Value};
 
 use crate::beside;
 use crate::core::Core;
-use crate::event::Said as EventSaid;
+use crate::event::{Moment, Said as EventSaid};
 use crate::failure::Failure;
 use crate::fields::{Fields, Plan, Said};
 use crate::happen::{self, Happening};
@@ -104,8 +104,8 @@ where
 /// The name that a span was opened with; stands first among its builder's attributes, until it starts.
 const OPENED_AS: &str = "tracing_genai.opened_as";
 
-/// Room for the attributes of most spans.
-const ATTRIBUTES: usize = 16;
+/// Room for the attributes of most spans: a kilobyte, the most that allocators keep at hand.
+const ATTRIBUTES: usize = 18;
 
 fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
     let attributes = builder.attributes.as_mut()?;
@@ -204,16 +204,18 @@ impl Door {
         let now = Instant::now();
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
-        let attributes = attributes.unwrap_or_default();
+        let mut attributes = attributes.unwrap_or_default();
         let mut fields = Fields::with_capacity(attributes.len());
-        let mut theirs = Vec::with_capacity(attributes.len());
-        for attribute in attributes {
-            if is_theirs(&attribute) {
-                theirs.push(attribute);
-            } else if let Some(said) = self.read(kind, attribute) {
-                self.core.count(fields.apply(said));
+        attributes.retain_mut(|attribute| {
+            let is_theirs = is_theirs(attribute);
+            if !is_theirs {
+                let attribute = std::mem::replace(attribute, KeyValue::new("", false));
+                if let Some(said) = self.read(kind, attribute) {
+                    self.core.count(fields.apply(said));
+                }
             }
-        }
+            is_theirs
+        });
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
@@ -232,14 +234,14 @@ impl Door {
             root: false,
             attached: Some(parent.clone()),
             links: links.unwrap_or_default(),
-            attributes: theirs,
+            attributes,
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
         let span_context = context.span().span_context().clone();
         let is_first = self.scopes.begin(span_context.trace_id(), id);
         let ours = Ours { door: Arc::clone(self), id, kind, context, span_context, is_first };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
-            self.event(id, Some((id, kind)), name, instant_of(timestamp, now), attributes);
+            self.event(id, kind, name, instant_of(timestamp, now), attributes);
         }
         Some(ours)
     }
@@ -252,15 +254,12 @@ impl Door {
         read
     }
 
-    /// An event in one of our spans, or in one that is below.
-    fn event(
-        &self,
-        nearest: u64,
-        ours: Option<(u64, Kind)>,
-        name: Cow<'static, str>,
-        now: Instant,
-        attributes: Vec<KeyValue>,
-    ) {
+    /// An event in one of our spans.
+    fn event(&self, id: u64, kind: Kind, name: Cow<'static, str>, now: Instant, attributes: Vec<KeyValue>) {
+        let ours = Some((id, kind));
+        if self.mark(&name, &attributes, ours, now) {
+            return;
+        }
         let mut said = EventSaid { message: Some(name.into_owned()), ..EventSaid::default() };
         let mut target = String::new();
         let mut is_error = false;
@@ -277,9 +276,23 @@ impl Door {
             said.attributes.push(attribute);
         }
         let happening = Happening { name: "event".into(), target: target.into(), is_error, said, now };
-        if !happen::mark(&self.core, &happening, ours) {
-            happen::attach(&self.core, happening, nearest, ours);
+        happen::attach(&self.core, happening, id, ours);
+    }
+
+    /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
+    fn mark(&self, name: &str, attributes: &[KeyValue], ours: Option<(u64, Kind)>, now: Instant) -> bool {
+        let is_moment = |(_, kind)| Moment::of(name, kind).is_some();
+        if Speaking::of(name).is_none() && !ours.is_some_and(is_moment) {
+            return false;
         }
+        let mut said = EventSaid { message: Some(name.to_owned()), ..EventSaid::default() };
+        for attribute in attributes {
+            if matches!(attribute.key.as_str(), "ms_ago" | "conversation_id") {
+                names::take(&mut said, attribute.clone());
+            }
+        }
+        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now };
+        happen::mark(&self.core, &happening, ours)
     }
 }
 
@@ -340,19 +353,9 @@ impl Ours {
 impl<S> Other<S> {
     /// Takes an event in that is a moment of the span above, if it is one.
     fn mark(&self, name: &str, attributes: &[KeyValue]) -> bool {
-        let core = &self.door.core;
-        // Outside of ours only a speaking event counts, one that says which conversation it is about.
-        if self.above.is_none() && Speaking::of(name).is_none() {
-            return false;
-        }
-        let ours = self.above.and_then(|ours| Some((ours, core.open.with(ours, |open| open.kind)??)));
-        let mut said = EventSaid { message: Some(name.to_owned()), ..EventSaid::default() };
-        for attribute in attributes {
-            names::take(&mut said, attribute.clone());
-        }
-        let now = Instant::now();
-        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now };
-        happen::mark(core, &happening, ours)
+        let kind = |ours: u64| self.door.core.open.with(ours, |open| open.kind).flatten();
+        let ours = self.above.and_then(|ours| Some((ours, kind(ours)?)));
+        self.door.mark(name, attributes, ours, Instant::now())
     }
 }
 
@@ -365,7 +368,7 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
-                door.event(*id, Some((*id, *kind)), name, instant_of(timestamp, now), attributes);
+                door.event(*id, *kind, name, instant_of(timestamp, now), attributes);
             }
             State::Other(other) => {
                 if !other.mark(&name, &attributes) {
