@@ -12,6 +12,8 @@ mod fields;
 mod kinds;
 #[path = "libraries.rs"]
 mod libraries;
+#[path = "metrics.rs"]
+mod metrics;
 #[path = "tree.rs"]
 mod tree;
 #[path = "turns.rs"]
