@@ -58,6 +58,32 @@ fn the_exporters_are_chosen() {
 }
 
 #[test]
+fn metrics_are_printed_when_they_are_asked_for() {
+    const TEST: &str = "metrics_are_printed_when_they_are_asked_for";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    let printed = |variables: &[(&str, &str)]| {
+        let output = child(TEST).envs(variables.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{variables:?}");
+        stdout(&output).lines().skip_while(|line| *line != "Metrics").map(str::to_owned).collect::<Vec<_>>()
+    };
+    for variables in [
+        &[][..],
+        &[("OTEL_CONSOLE_EXPORT", "true")],
+        &[("OTEL_METRICS_EXPORTER", "none")],
+        &[("OTEL_METRICS_EXPORTER", "console"), ("OTEL_SDK_DISABLED", "true")],
+    ] {
+        assert!(printed(variables).is_empty(), "{variables:?}");
+    }
+    let metrics = printed(&[("OTEL_METRICS_EXPORTER", "console")]);
+    let turns = metrics.iter().position(|line| line == "\tvoice.turns ({turn})").unwrap();
+    assert_eq!(metrics[turns + 1], "\t\t{voice.end_reason=completed} 1");
+    assert!(metrics.iter().all(|line| !line.starts_with("Span #")));
+}
+
+#[test]
 fn limits_are_kept() {
     const TEST: &str = "limits_are_kept";
     if is_child(TEST) {
@@ -91,12 +117,16 @@ fn what_is_not_honoured_is_named_once() {
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "30000"),
+            ("OTEL_METRICS_EXPORTER", "statsd"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
         ],
     );
     assert_eq!(
         warned,
         "tracing-genai: OTEL_TRACES_EXPORTER names \"zipkin\", which is not known: use otlp, console or none\n\
+         tracing-genai: OTEL_METRICS_EXPORTER names \"statsd\", which is not known: use otlp, console, prometheus or none\n\
          tracing-genai: OTEL_BSP_MAX_QUEUE_SIZE=\"0\" is no number from 1 to 1000000, its default holds\n\
+         tracing-genai: OTEL_METRIC_EXPORT_INTERVAL=\"1m\" is no number from 1 to 86400000, its default holds\n\
          tracing-genai: not honoured: OTEL_BSP_EXPORT_TIMEOUT (OTEL_EXPORTER_OTLP_TIMEOUT is), OTEL_PROPAGATORS (nothing \
          global is installed)\n"
     );
@@ -110,7 +140,11 @@ fn otlp_that_was_not_built_is_one_warning() {
         a_turn();
         return a_turn();
     }
-    for asking in [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")] {
+    for asking in [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+    ] {
         let (_, _, warned) = with(TEST, &[asking]);
         assert_eq!(
             warned,

@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::env;
 use std::net::TcpStream;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -18,24 +18,12 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use receiver::{Manner, Receiver, Transport};
+use receiver::{ENDPOINT, Manner, PROTOCOL, PROTOCOLS, Receiver, Transport, sending, succeeded};
 use support::console::{Console, Printed, child, example, is_child, stderr, stdout};
 use tracing::field::Empty;
 use tracing::{info, info_span};
 use tracing_genai::{Telemetry, TelemetryError};
 use tracing_subscriber::prelude::*;
-
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-
-/// The protocols of this build, and what they need.
-const PROTOCOLS: &[(&str, Transport)] = &[
-    ("http/protobuf", Transport::Http),
-    #[cfg(feature = "otlp-json")]
-    ("http/json", Transport::Http),
-    #[cfg(feature = "otlp-grpc")]
-    ("grpc", Transport::Grpc),
-];
 
 /// A turn with an llm call below it, by the environment.
 fn a_turn() {
@@ -49,18 +37,6 @@ fn a_turn() {
         llm.record("own", u64::MAX);
         info_span!("tool", error = "no clock", error_type = "timeout").in_scope(|| ());
     });
-}
-
-/// This test program again, sending to this receiver.
-fn sending(test: &str, receiver: &Receiver, protocol: &str) -> Command {
-    let mut child = child(test);
-    child.env(ENDPOINT, receiver.endpoint()).env(PROTOCOL, protocol);
-    child
-}
-
-#[track_caller]
-fn succeeded(output: &Output) {
-    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
 }
 
 /// A value as the console shows it, however its text is kept.
@@ -271,6 +247,7 @@ fn any_runtime_and_none_will_do() {
             succeeded(&output);
             assert_eq!(stderr(&output), "", "{protocol} {runtime}");
             assert_eq!(receiver.spans().len(), 3, "{protocol} {runtime}");
+            assert!(!receiver.metrics().is_empty(), "{protocol} {runtime}");
         }
     }
 }
@@ -345,6 +322,7 @@ fn through_a_fault() {
         assert_eq!(stats.otlp.ended, stats.spans_closed);
         assert_eq!(stats.otlp.ended, stats.otlp.exported + stats.otlp.dropped.total());
         assert_eq!(stats.otlp.dropped.after_shutdown, 0);
+        assert!(stats.metrics_exported > 0 && stats.metrics_failed > 0);
         println!("\nexported: {}", stats.otlp.exported);
         println!("failed: {}", stats.otlp.dropped.export_failed);
         println!("a span costs {usual:?}, at most {dearest:?}, and {usual_when_well:?} when all is well");
@@ -379,6 +357,7 @@ fn survives(protocol: &str, transport: Transport, fault: Manner) {
         .env("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_string())
         .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "100")
         .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
         .output()
         .unwrap();
@@ -398,6 +377,12 @@ fn survives(protocol: &str, transport: Transport, fault: Manner) {
     let begun = warned.matches("spans are lost on their way to the OTLP receiver: ").count();
     let over = warned.matches(" were lost on their way to the OTLP receiver: they arrive again").count();
     assert!(begun == over && (1..=3).contains(&begun), "{protocol} {fault:?}: {warned}");
+    let metrics = |said: &str| warned.matches(said).count();
+    let begun = metrics("metrics do not reach the OTLP receiver: ");
+    assert!(
+        begun == metrics("metrics reach the OTLP receiver again") && (1..=2).contains(&begun),
+        "{protocol}: {warned}"
+    );
 }
 
 #[test]
@@ -455,7 +440,12 @@ fn an_absent_receiver_is_told_of_when_telemetry_is_dropped() {
         .unwrap();
     succeeded(&output);
     let said = stderr(&output);
-    let lines: Vec<_> = said.lines().collect();
+    let (of_metrics, lines): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.contains("metrics"));
+    assert_eq!(of_metrics.len(), 1, "{said}");
+    assert!(
+        of_metrics[0].starts_with("tracing-genai: metrics do not reach the OTLP receiver: HTTP export failed"),
+        "{said}"
+    );
     assert_eq!(lines.len(), 3, "{said}");
     assert!(
         lines[0].starts_with("tracing-genai: spans are lost on their way to the OTLP receiver: HTTP export"),
@@ -496,6 +486,7 @@ fn what_nothing_can_be_made_of_is_one_error() {
     let error = |name: &str, value: &str| {
         let output = child("what_nothing_can_be_made_of_is_one_error")
             .env("OTEL_TRACES_EXPORTER", "otlp")
+            .env("OTEL_METRICS_EXPORTER", "otlp")
             .env(name, value)
             .output()
             .unwrap();
@@ -517,6 +508,28 @@ fn what_nothing_can_be_made_of_is_one_error() {
         (PROTOCOL, "http/xml", "OTEL_EXPORTER_OTLP_PROTOCOL=\"http/xml\" can't be used: it is none of"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "OTEL_EXPORTER_OTLP_TIMEOUT=\"soon\" can't be used"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "rar", "OTEL_EXPORTER_OTLP_COMPRESSION=\"rar\" can't be used"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "ftp://x?key=hunter2",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=\"ftp://x\" can't be used: it does not begin",
+        ),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "json", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=\"json\" can't be used"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "0", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT=\"0\" can't be used"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+            "hunter2",
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS=\"…\" can't be used: entry 1",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+            "lz4",
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION=\"lz4\" can't be used",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "both",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=\"both\" can't be used: it is none of cumulative",
+        ),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,hunter2", "OTEL_EXPORTER_OTLP_HEADERS=\"…\" can't be used: entry 2 is no"),
     ] {
         let error = error(name, value);
