@@ -3,6 +3,8 @@
 
 mod support;
 
+#[cfg(not(feature = "otlp"))]
+use std::io::{self, Write};
 use std::time::Duration;
 
 use support::console::{Console, child, is_child, stderr, stdout};
@@ -152,4 +154,9 @@ fn otlp_that_was_not_built_is_one_warning() {
              tracing-genai\n"
         );
     }
+    // Not `eprintln!`, which is seen of failed tests only.
+    let _ = writeln!(
+        io::stderr(),
+        "\nSKIPPED: what goes over OTLP is tested by cargo test --all-features, and .ci/rotel\n"
+    );
 }

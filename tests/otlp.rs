@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use receiver::{ENDPOINT, Manner, PROTOCOL, PROTOCOLS, Receiver, Transport, sending, succeeded};
-use support::console::{Console, Printed, child, example, is_child, stderr, stdout};
+use support::console::{Console, Printed, child, is_child, stderr, stdout};
 use tracing::field::Empty;
 use tracing::{info, info_span};
 use tracing_genai::{Telemetry, TelemetryError};
@@ -116,26 +116,6 @@ fn all_the_same(receiver: &Receiver, output: &Output) {
     for printed in &printed {
         let arrived = arrived.iter().find(|span| hex(&span.span_id) == printed.span_id);
         same(arrived.unwrap_or_else(|| panic!("{} has not arrived", printed.name)), printed);
-    }
-}
-
-#[test]
-fn recordings_arrive_as_they_are_printed() {
-    for (protocol, transport) in PROTOCOLS {
-        for recording in ["two-turns", "tool-call", "barge-in", "errors"] {
-            let receiver = Receiver::start(*transport, Manner::Well);
-            let output = example("replay")
-                .args([&format!("examples/recordings/{recording}.jsonl"), "--speed", "50"])
-                .env("OTEL_TRACES_EXPORTER", "otlp,console")
-                .env(ENDPOINT, receiver.endpoint())
-                .env(PROTOCOL, protocol)
-                .output()
-                .unwrap();
-            succeeded(&output);
-            assert_eq!(stderr(&output), "");
-            assert!(receiver.spans().len() > 4);
-            all_the_same(&receiver, &output);
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
 use opentelemetry_sdk::error::OTelSdkError;
+use receiver::rotel::Rotel;
 use receiver::{ENDPOINT, Manner, PROTOCOLS, Receiver, Transport, sending, succeeded};
 use support::console::{child, is_child, stderr, stdout};
 use support::measured::{Point, Points, Shape, is_a_time, measured, named, two_conversations};
@@ -153,6 +154,34 @@ fn data_points_arrive_as_the_in_memory_exporter_has_them() {
         assert_eq!((name.as_str(), version.as_str()), ("tracing-genai", env!("CARGO_PKG_VERSION")));
         let resource = receiver.requests_of_metrics()[0].body.resource_metrics[0].resource.clone().unwrap();
         assert_eq!(text(resource.attributes.iter().find(|pair| pair.key == "service.name").unwrap()), "my-agent");
+    }
+}
+
+#[test]
+fn data_points_arrive_through_rotel() {
+    const TEST: &str = "data_points_arrive_through_rotel";
+    if is_child(TEST) {
+        return run(&Telemetry::from_env().unwrap());
+    }
+    let receiver = Receiver::start(Transport::Http, Manner::Well);
+    let Some(rotel) = Rotel::before(&receiver, Transport::Http) else { return };
+    // HTTP JSON it takes, and loses.
+    for (protocol, transport) in PROTOCOLS.iter().filter(|(protocol, _)| *protocol != "http/json") {
+        let before = receiver.requests_of_metrics().len();
+        let output = child(TEST)
+            .env(ENDPOINT, rotel.endpoint(*transport))
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env(EXPORTER, "console,otlp")
+            .output()
+            .unwrap();
+        succeeded(&output);
+        assert_eq!(stderr(&output), "", "{protocol}");
+        let end = Instant::now() + Duration::from_secs(10);
+        while receiver.requests_of_metrics().len() == before && Instant::now() < end {
+            sleep(Duration::from_millis(10));
+        }
+        assert_eq!(lines(&arrived(&receiver)), printed(&stdout(&output)), "{protocol}: {}", rotel.said());
+        assert_eq!(arrived(&receiver).len(), 25);
     }
 }
 

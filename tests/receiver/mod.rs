@@ -3,6 +3,7 @@
 
 mod grpc;
 mod http;
+pub(crate) mod rotel;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
