@@ -85,6 +85,9 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// `#[tokio::main]`. A receiver that is slow, broken or away costs the program nothing but the spans that find the queue full:
 /// [`Stats::otlp`] counts them, and notices on stderr say when the loss begins and when it is over.
 ///
+/// A program that is killed without a shutdown loses the spans that are open, those that ended within the last
+/// `OTEL_BSP_SCHEDULE_DELAY` and those that are being sent; and what was measured since the last `OTEL_METRIC_EXPORT_INTERVAL`.
+///
 /// The endpoint of all signals is one for metrics too, as the specification says, yet many backends take traces alone. So a
 /// receiver that answers that it has no place for metrics (404, 405, 415, 501, over gRPC `UNIMPLEMENTED`) is not asked again,
 /// and one notice says so; with metrics asked for by name (`OTEL_METRICS_EXPORTER`, `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`) it

@@ -7,6 +7,8 @@ mod support;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Link, Span, Tracer, TracerProvider};
 use support::console::{Console, child, is_child, stderr, stdout};
 use tracing::{info, info_span};
 use tracing_genai::Telemetry;
@@ -103,6 +105,30 @@ fn limits_are_kept() {
     assert_eq!(limited("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"), (1, 2, 2));
     assert_eq!(limited("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"), (attributes, 2, 1));
     assert_eq!(limited("OTEL_ATTRIBUTE_COUNT_LIMIT"), (1, 2, 1));
+}
+
+#[test]
+fn limits_of_links_are_kept() {
+    const TEST: &str = "limits_of_links_are_kept";
+    if is_child(TEST) {
+        let telemetry = Telemetry::from_env().unwrap();
+        let attributes = vec![KeyValue::new("one", 1), KeyValue::new("other", 2)];
+        let tracer = telemetry.tracer_provider().tracer("its own");
+        let link = || Link::new(tracer.start("other").span_context().clone(), attributes.clone(), 0);
+        drop(tracer.span_builder("own").with_links(vec![link(), link()]).start(&tracer));
+        return;
+    }
+    let limited = |limit: &str, most: &str| {
+        let output = child(TEST).env("OTEL_TRACES_EXPORTER", "console").env(limit, most).output().unwrap();
+        assert_eq!(stderr(&output), "");
+        let printed = stdout(&output);
+        let links = printed.lines().filter(|line| line.starts_with("\tLink #")).count();
+        (links, printed.matches(": I64(").count())
+    };
+    assert_eq!(limited("OTEL_SPAN_LINK_COUNT_LIMIT", "9"), (2, 4));
+    assert_eq!(limited("OTEL_SPAN_LINK_COUNT_LIMIT", "1"), (1, 2));
+    assert_eq!(limited("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "1"), (2, 2));
+    assert_eq!(limited("OTEL_ATTRIBUTE_COUNT_LIMIT", "1"), (2, 2));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! OTLP over gRPC.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -17,6 +18,19 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::{Manner, State};
+
+/// Takes connections as long as it does not speak the protocol at all.
+pub(super) fn misbehave(listener: &TcpListener, state: &State) {
+    while matches!(state.manner(), Manner::Garbage | Manner::Close) {
+        let Ok((mut connection, _)) = listener.accept() else { continue };
+        if state.manner() == Manner::Garbage {
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+        } else {
+            // In the middle of what it has to say.
+            let _ = connection.read_exact(&mut [0; 40]);
+        }
+    }
+}
 
 pub(super) fn serve(listener: TcpListener, state: Arc<State>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

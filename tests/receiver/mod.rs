@@ -6,7 +6,7 @@ mod http;
 pub(crate) mod rotel;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -121,6 +121,8 @@ impl Receiver {
                     other.listen(transport, TcpListener::bind(other.address).unwrap());
                 }
                 other.state.behave(Manner::Well);
+                // Whoever waits for a connection sees that it behaves now.
+                drop(TcpStream::connect(other.address));
             }
         });
         receiver
@@ -130,7 +132,10 @@ impl Receiver {
         let state = Arc::clone(&self.state);
         match transport {
             Transport::Http => thread::spawn(move || http::serve(&listener, &state)),
-            Transport::Grpc => thread::spawn(move || grpc::serve(listener, state)),
+            Transport::Grpc => thread::spawn(move || {
+                grpc::misbehave(&listener, &state);
+                grpc::serve(listener, state);
+            }),
         };
     }
 
