@@ -176,7 +176,7 @@ impl Telemetry {
     }
 
     /// What Prometheus is to read at `/metrics`, as [`METRICS_CONTENT_TYPE`](crate::METRICS_CONTENT_TYPE); `None` unless
-    /// `OTEL_METRICS_EXPORTER` names `prometheus`.
+    /// `OTEL_METRICS_EXPORTER` names `prometheus`. After a shutdown it stays as it was then.
     #[cfg(feature = "prometheus")]
     #[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
     #[must_use]
@@ -222,6 +222,8 @@ impl Telemetry {
     pub fn shutdown(&self, timeout: Duration) -> Result<Stats, TelemetryError> {
         let begun = Instant::now();
         self.handle().shutdown(timeout);
+        #[cfg(feature = "prometheus")]
+        self.page.iter().for_each(Page::keep);
         // After the spans' end, which is measured.
         let meters = self.meters.as_ref().filter(|meters| meters.stop());
         let (mut lost, mut why) = (0, None);

@@ -249,7 +249,10 @@ fn the_environment_asks_for_a_page() {
             Telemetry::from_env().unwrap().with_options(GenAi::from_env().with_metric_attributes(["feature"]));
         let subscriber = tracing_subscriber::registry().with(telemetry.layer());
         tracing::subscriber::with_default(subscriber, two_conversations);
-        return println!("{:?}\n{}", telemetry.metrics_page().is_some(), telemetry.metrics_page().unwrap_or_default());
+        let page = telemetry.metrics_page();
+        telemetry.shutdown(Duration::from_secs(5)).unwrap();
+        assert_eq!(telemetry.metrics_page(), page, "it stays");
+        return println!("{:?}\n{}", page.is_some(), page.unwrap_or_default());
     }
     let mut asking = child("the_environment_asks_for_a_page");
     let page = stdout(&asking.env("OTEL_METRICS_EXPORTER", "prometheus").output().unwrap());

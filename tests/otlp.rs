@@ -274,7 +274,20 @@ fn cost_of(spans: usize) -> Cost {
         })
         .collect();
     costs.sort();
-    Cost { usual: costs[spans / 2], rare: costs[spans - 1 - spans / 1_000], dearest: costs[spans - 1] }
+    let but_one_in = |parts| costs[spans - 1 - spans / parts];
+    Cost { usual: costs[spans / 2], rare: but_one_in(100), rarest: but_one_in(1_000), dearest: costs[spans - 1] }
+}
+
+/// What a span costs in the middle one of many goes, for as long as this: other programs run on this machine too.
+fn typical_cost(time: Duration) -> Cost {
+    let end = Instant::now() + time;
+    let mut costs = vec![cost_of(10_000)];
+    while Instant::now() < end {
+        sleep(Duration::from_millis(200));
+        costs.push(cost_of(10_000));
+    }
+    costs.sort_by_key(|cost| cost.rare);
+    costs[costs.len() / 2]
 }
 
 /// What a span costs the thread that ends it.
@@ -282,8 +295,11 @@ fn cost_of(spans: usize) -> Cost {
 struct Cost {
     /// Half of them cost less.
     usual: Duration,
-    /// One in a thousand costs more.
+    /// One in a hundred costs more.
     rare: Duration,
+    /// One in a thousand costs more; where the cores are shared, it is those that were interrupted.
+    #[expect(dead_code, reason = "it is printed alone")]
+    rarest: Duration,
     dearest: Duration,
 }
 
@@ -316,13 +332,7 @@ fn through_a_fault() {
     tracing::subscriber::with_default(subscriber, || {
         let otlp = || telemetry.stats().otlp;
         let before = memory();
-        let mut cost = cost_of(10_000);
-        let end = Instant::now() + long().unwrap_or_default();
-        while Instant::now() < end {
-            sleep(Duration::from_millis(500));
-            cost = cost_of(10_000);
-            assert!(memory() < before + 30_000_000, "more is kept as time goes on");
-        }
+        let cost = typical_cost(long().unwrap_or_default());
         assert!(cost.dearest < Duration::from_secs(1), "a span waited for the receiver: {cost:?}");
         assert!(memory() < before + 30_000_000, "spans of 50 MB are kept");
         assert!(otlp().queued() <= QUEUE);
@@ -337,7 +347,7 @@ fn through_a_fault() {
             otlp().exported > taken
         });
         until("the queue is empty", || otlp().queued() == 0);
-        let well = cost_of(10_000);
+        let well = typical_cost(long().unwrap_or_default() / 4);
         assert!(cost.usual < well.usual * 3 + Duration::from_micros(20), "{cost:?} against {well:?}");
         // Where other tests run at the same time, the rarest say nothing.
         if long().is_some() {
@@ -416,10 +426,12 @@ fn survives(protocol: &str, transport: Transport, fault: Manner) {
     assert!(begun == over && (1..=3).contains(&begun), "{protocol} {fault:?}: {warned}");
     let metrics = |said: &str| warned.matches(said).count();
     let begun = metrics("metrics do not reach the OTLP receiver: ");
-    assert!(
-        begun == metrics("metrics reach the OTLP receiver again") && (1..=2).contains(&begun),
-        "{protocol}: {warned}"
-    );
+    let over = metrics("metrics reach the OTLP receiver again");
+    assert!(begun == over && (1..=2).contains(&begun), "{protocol} {fault:?}: {warned}");
+    if long().is_some() {
+        let cost = said.lines().find(|line| line.starts_with("spans cost")).unwrap();
+        eprintln!("{protocol} {fault:?}: {cost}\n{warned}");
+    }
 }
 
 #[test]
