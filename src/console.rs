@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::env;
-use std::io::{self, Write};
+use std::io::{self, StdoutLock, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,10 +16,14 @@ use std::time::Duration;
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter, SpanProcessor};
 
 use crate::delivery::Delivery;
 use crate::notice;
+use crate::readout;
 use crate::stats::Tally;
 use crate::variables::Batches;
 
@@ -132,27 +136,75 @@ fn warn_unknown(value: &str) {
     });
 }
 
+/// Prints metrics. The stdout exporter of metrics has no way around a panic on a closed pipe and prints names raw.
+#[derive(Debug, Default)]
+pub(crate) struct MetricsConsole(Outlet);
+
+impl PushMetricExporter for MetricsConsole {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.0.print("metrics", |stdout| stdout.write_all(readout::text(metrics).as_bytes()))
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+/// Stdout, as long as somebody reads it.
+#[derive(Debug, Default)]
+struct Outlet {
+    closed: AtomicBool,
+}
+
+impl Outlet {
+    /// Prints as one piece, or says once that `what` is no longer printed.
+    fn print(&self, what: &str, print: impl FnOnce(&mut StdoutLock) -> io::Result<()>) -> OTelSdkResult {
+        static CLOSED: notice::Once = notice::Once::new();
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        // A panic in here would take the worker with it, and all that comes later.
+        let printed = catch_unwind(AssertUnwindSafe(|| {
+            // Held all the while, so that the program's own lines don't end up in it.
+            let mut stdout = io::stdout().lock();
+            // The exporter of spans panics on a closed pipe. This line is told about it first.
+            writeln!(stdout)?;
+            print(&mut stdout)?;
+            stdout.flush()
+        }));
+        let why = match printed {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "writing to stdout panicked".into(),
+        };
+        self.closed.store(true, Ordering::Relaxed);
+        CLOSED.say(|| format!("{what} are no longer printed: {why}"));
+        Err(OTelSdkError::AlreadyShutdown)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Console {
     stdout: opentelemetry_stdout::SpanExporter,
-    closed: AtomicBool,
+    outlet: Outlet,
 }
 
 impl SpanExporter for Console {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        for span in batch {
-            if self.closed.load(Ordering::Relaxed) {
-                return Err(OTelSdkError::AlreadyShutdown);
-            }
-            // A panic in here would take the worker with it, and all later spans.
-            let printed = catch_unwind(AssertUnwindSafe(|| self.print(span)));
-            match printed {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return self.close(&error.to_string()),
-                Err(_) => return self.close("writing to stdout panicked"),
-            }
-        }
-        Ok(())
+        batch.into_iter().try_for_each(|span| {
+            self.outlet.print("spans", |_| {
+                self.print(span);
+                Ok(())
+            })
+        })
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -165,22 +217,10 @@ impl SpanExporter for Console {
 }
 
 impl Console {
-    fn print(&self, span: SpanData) -> io::Result<()> {
-        // Held for the whole span, so that the program's own lines don't end up in it.
-        let mut stdout = io::stdout().lock();
-        // The exporter panics on a closed pipe. This line is told about it first.
-        writeln!(stdout)?;
+    fn print(&self, span: SpanData) {
         let export = pin!(self.stdout.export(vec![escaped(span)]));
         // It never waits: one poll is all there is to it.
         let _ = export.poll(&mut Context::from_waker(Waker::noop()));
-        stdout.flush()
-    }
-
-    fn close(&self, why: &str) -> OTelSdkResult {
-        static CLOSED: notice::Once = notice::Once::new();
-        self.closed.store(true, Ordering::Relaxed);
-        CLOSED.say(|| format!("spans are no longer printed: {why}"));
-        Err(OTelSdkError::AlreadyShutdown)
     }
 }
 

@@ -227,12 +227,7 @@ struct Counted<E> {
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
-        let mut export = pin!(async { self.exporter.export(batch).await });
-        let exported = poll_fn(|context| {
-            catch_unwind(AssertUnwindSafe(|| export.as_mut().poll(context)))
-                .unwrap_or_else(|_| Poll::Ready(Err(OTelSdkError::InternalFailure("the exporter panicked".into()))))
-        })
-        .await;
+        let exported = without_panics(async { self.exporter.export(batch).await }).await;
         self.watch.settle(spans, &exported);
         match exported {
             Err(OTelSdkError::AlreadyShutdown) => Ok(()),
@@ -255,6 +250,16 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
     }
+}
+
+/// Exports; a panic is a failure.
+pub(crate) async fn without_panics(export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+    let mut export = pin!(export);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| export.as_mut().poll(context)))
+            .unwrap_or_else(|_| Poll::Ready(Err(OTelSdkError::InternalFailure("the exporter panicked".into()))))
+    })
+    .await
 }
 
 #[cfg(test)]

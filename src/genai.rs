@@ -284,7 +284,6 @@ impl GenAi {
     }
 
     /// Measures with this meter, if nobody chose another one.
-    #[cfg(feature = "prometheus")]
     pub(crate) fn with_meter_if_none(mut self, meter: impl FnOnce() -> Meter) -> Self {
         self.options.meter.get_or_insert_with(meter);
         self

@@ -32,6 +32,10 @@ pub struct Stats {
     pub otlp: Exports,
     /// What became of the spans that [`Telemetry`](crate::Telemetry) prints; all zero where it prints none.
     pub console: Exports,
+    /// How often [`Telemetry`](crate::Telemetry) sent its metrics over OTLP and a receiver took them.
+    pub metrics_exported: u64,
+    /// How often it sent them in vain. Metrics that are cumulative, as they are by default, are in the next export again.
+    pub metrics_failed: u64,
 }
 
 impl Stats {
@@ -164,6 +168,28 @@ impl Tally {
     }
 }
 
+/// Counts exports of metrics, by what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Attempts {
+    pub(crate) fn succeeded(&self) {
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many came through, how many did not.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.succeeded.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+}
+
 /// Why a span is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
@@ -188,6 +214,7 @@ pub(crate) struct Counters {
     evicted: AtomicU64,
     pub(crate) otlp: Arc<Tally>,
     pub(crate) console: Arc<Tally>,
+    pub(crate) metrics: Arc<Attempts>,
 }
 
 impl Counters {
@@ -242,6 +269,7 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // `closed` first: a span that closes in between is then open in neither reading.
         let spans_closed = read(&self.closed);
+        let (metrics_exported, metrics_failed) = self.metrics.read();
         Stats {
             spans_opened: read(&self.opened),
             spans_closed,
@@ -259,6 +287,8 @@ impl Counters {
             conversations_evicted: read(&self.evicted),
             otlp: self.otlp.exports(),
             console: self.console.exports(),
+            metrics_exported,
+            metrics_failed,
         }
     }
 }

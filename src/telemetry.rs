@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::InstrumentationScope;
-#[cfg(feature = "prometheus")]
-use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -17,14 +15,17 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 #[cfg(doc)]
 use crate::console::console_from_env;
 use crate::delivery::{Delivery, Shared};
+#[cfg(feature = "otlp")]
+use crate::destination::{self, METRICS, SPANS, Settings, Signal, Unusable};
 use crate::genai::{GenAi, Handle};
 use crate::layer::GenAiLayer;
+use crate::meters::{Meters, Readers, Reading};
 #[cfg(feature = "otlp")]
-use crate::otlp::{Exporter, Refused, Settings, Unusable};
+use crate::otlp::{self, Refused};
 #[cfg(feature = "prometheus")]
 use crate::page::Page;
 use crate::stats::Stats;
-use crate::variables::{Asked, Batches};
+use crate::variables::Asked;
 use crate::{console, notice};
 
 /// How long a dropped [`Telemetry`] waits for its exporters.
@@ -51,16 +52,17 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// | `OTEL_SDK_DISABLED` | `true`: nothing is exported, whatever else is said |
 /// | `OTEL_TRACES_EXPORTER` | a list of `otlp`, `console` and `none`; default: `otlp` if there is an endpoint, else `none` |
 /// | `OTEL_CONSOLE_EXPORT` | prints spans as well, see [`console_from_env`] |
-/// | `OTEL_METRICS_EXPORTER` | `prometheus`: metrics, as the page of `Telemetry::metrics_page` (feature `prometheus`); default `none` |
+/// | `OTEL_METRICS_EXPORTER` | a list of `otlp`, `console`, `prometheus` (the page of `Telemetry::metrics_page`, feature `prometheus`) and `none`; default: `otlp` if there is an endpoint, else `none` |
 /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the resource |
 /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | the sampler; default `parentbased_always_on` |
 /// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_EVENT_COUNT_LIMIT`, `OTEL_SPAN_LINK_COUNT_LIMIT`, `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT`, `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT` | the SDK's limits; default 128 each, or `OTEL_ATTRIBUTE_COUNT_LIMIT` for attributes |
 ///
-/// With the feature `otlp`, each of these also as `OTEL_EXPORTER_OTLP_TRACES_…`, which comes first:
+/// With the feature `otlp`, each of these also as `OTEL_EXPORTER_OTLP_TRACES_…` for spans and `OTEL_EXPORTER_OTLP_METRICS_…` for
+/// metrics, which come first:
 ///
 /// | variable | |
 /// |---|---|
-/// | `OTEL_EXPORTER_OTLP_ENDPOINT` | a URL, which turns OTLP on; `/v1/traces` is appended, but not to the one of the spans, nor with gRPC; default `http://localhost:4318`, with gRPC `http://localhost:4317` |
+/// | `OTEL_EXPORTER_OTLP_ENDPOINT` | a URL, which turns OTLP on; `/v1/traces` or `/v1/metrics` is appended, but not to the signal's own, nor with gRPC; default `http://localhost:4318`, with gRPC `http://localhost:4317` |
 /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf`, `http/json` (feature `otlp-json`), `grpc` (feature `otlp-grpc`); default `http/protobuf` |
 /// | `OTEL_EXPORTER_OTLP_HEADERS` | `name=value,…`, values percent-encoded; default: none |
 /// | `OTEL_EXPORTER_OTLP_TIMEOUT` | how long one export may take, in milliseconds, with what is tried again; default 10,000 |
@@ -72,13 +74,25 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// | `OTEL_BSP_MAX_QUEUE_SIZE` | spans that may wait for OTLP, those that are being sent among them; default 2,048, at most 1,000,000 |
 /// | `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` | spans that are sent together; default 512 |
 /// | `OTEL_BSP_SCHEDULE_DELAY` | how long a batch that is not full waits, in milliseconds; default 5,000 |
+/// | `OTEL_METRIC_EXPORT_INTERVAL` | the time between two exports of metrics, in milliseconds; default 60,000, to the console 10,000 |
+/// | `OTEL_METRIC_EXPORT_TIMEOUT` | how long one of them may take over OTLP, in milliseconds, where that is less than OTLP's own timeout |
+/// | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | `cumulative`, `delta`, `lowmemory`; default `cumulative` |
 ///
-/// An empty variable is one that is not set. `OTEL_PROPAGATORS`, `OTEL_BSP_EXPORT_TIMEOUT`, limits on the length of values
-/// and OTLP's certificates are not honoured: one warning names those that are set.
+/// An empty variable is one that is not set. `OTEL_PROPAGATORS`, `OTEL_BSP_EXPORT_TIMEOUT`, limits on the length of values,
+/// other buckets, exemplars and OTLP's certificates are not honoured: one warning names those that are set.
 ///
-/// Spans are sent on threads of its own: it works without a runtime, in any of tokio's, and inside `#[tokio::main]`. A
-/// receiver that is slow, broken or away costs the program nothing but the spans that find the queue full:
+/// Spans and metrics are sent on threads of its own: it works without a runtime, in any of tokio's, and inside
+/// `#[tokio::main]`. A receiver that is slow, broken or away costs the program nothing but the spans that find the queue full:
 /// [`Stats::otlp`] counts them, and notices on stderr say when the loss begins and when it is over.
+///
+/// A program that is killed without a shutdown loses the spans that are open, those that ended within the last
+/// `OTEL_BSP_SCHEDULE_DELAY` and those that are being sent; and what was measured since the last `OTEL_METRIC_EXPORT_INTERVAL`.
+///
+/// The endpoint of all signals is one for metrics too, as the specification says, yet many backends take traces alone. So a
+/// receiver that answers that it has no place for metrics (404, 405, 415, 501, over gRPC `UNIMPLEMENTED`) is not asked again,
+/// and one notice says so; with metrics asked for by name (`OTEL_METRICS_EXPORTER`, `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`) it
+/// is asked each time. Any other failure is told once, and when it is over. `OTEL_METRICS_EXPORTER=none` turns them off:
+/// then nothing is measured.
 ///
 /// Without any exporter it works and exports nothing. It installs nothing global: neither a subscriber nor a tracer
 /// provider nor a propagator.
@@ -86,6 +100,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Telemetry {
     provider: SdkTracerProvider,
     deliveries: Vec<Arc<Delivery>>,
+    /// None where nobody asks for metrics: then nothing is measured.
+    meters: Option<Meters>,
     #[cfg(feature = "prometheus")]
     page: Option<Page>,
     genai: GenAi,
@@ -108,25 +124,25 @@ impl Telemetry {
         let genai = GenAi::from_env();
         let resource = Resource::builder().build();
         let mut deliveries = Vec::new();
-        if asked.otlp && !asked.disabled {
-            deliveries.extend(otlp_delivery(&resource, asked.batches, &genai)?);
+        if asked.spans.otlp {
+            deliveries.extend(otlp_delivery(&resource, &asked, &genai)?);
         }
-        if (console::is_on() || asked.console) && !asked.disabled {
+        if (console::is_on() || asked.spans.console) && !asked.disabled {
             let tally = &genai.counters().console;
             deliveries.push(started(|| console::delivery(Some(&resource), tally)).ok_or(TelemetryError::Console)?);
         }
+        let readers = readers(&asked, &resource, &genai)?;
         #[cfg(feature = "prometheus")]
-        let page = (asked.prometheus && !asked.disabled).then(|| Page::new(resource.clone())).transpose();
-        #[cfg(feature = "prometheus")]
-        let page = page.map_err(|error| TelemetryError::Prometheus(error.to_string()))?;
+        let (readers, page) = with_page(readers, &asked, &resource)?;
         #[cfg(not(feature = "prometheus"))]
-        if asked.prometheus {
+        if asked.metrics.prometheus {
             warn_not_built("prometheus");
         }
         let provider = provider(&asked, resource, &deliveries);
         Ok(Self {
             provider,
             deliveries,
+            meters: readers.map(Readers::start),
             #[cfg(feature = "prometheus")]
             page,
             genai,
@@ -152,21 +168,15 @@ impl Telemetry {
     }
 
     /// Its spans are measured where the environment asks for metrics.
-    #[cfg(feature = "prometheus")]
     fn measured(mut self) -> Self {
-        if let Some(page) = &self.page {
-            self.genai = std::mem::take(&mut self.genai).with_meter_if_none(|| page.meters.meter("tracing-genai"));
+        if let Some(meters) = &self.meters {
+            self.genai = std::mem::take(&mut self.genai).with_meter_if_none(|| meters.meter());
         }
         self
     }
 
-    #[cfg(not(feature = "prometheus"))]
-    fn measured(self) -> Self {
-        self
-    }
-
     /// What Prometheus is to read at `/metrics`, as [`METRICS_CONTENT_TYPE`](crate::METRICS_CONTENT_TYPE); `None` unless
-    /// `OTEL_METRICS_EXPORTER` names `prometheus`.
+    /// `OTEL_METRICS_EXPORTER` names `prometheus`. After a shutdown it stays as it was then.
     #[cfg(feature = "prometheus")]
     #[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
     #[must_use]
@@ -199,18 +209,23 @@ impl Telemetry {
         self.genai.handle()
     }
 
-    /// Ends what is open, marked `voice.incomplete=true`, and flushes and stops the exporters, within `timeout`.
-    /// Spans that open later are not exported, and counted as dropped. A second call changes nothing and waits for nothing.
+    /// Ends what is open, marked `voice.incomplete=true`, and flushes and stops the exporters, those of spans and those of
+    /// metrics side by side, within `timeout`. Spans that open later are not exported, and counted as dropped; what is
+    /// measured later is nowhere. A second call changes nothing and waits for nothing.
     ///
     /// It blocks the thread that it is called on, and needs no runtime.
     ///
     /// # Errors
     ///
-    /// When spans were lost in this shutdown: an exporter failed or was not done in time. What was lost before is in the
-    /// [`Stats`], here and at any time.
+    /// When spans were lost in this shutdown, or else the last metrics: an exporter failed or was not done in time. What was
+    /// lost before is in the [`Stats`], here and at any time.
     pub fn shutdown(&self, timeout: Duration) -> Result<Stats, TelemetryError> {
         let begun = Instant::now();
         self.handle().shutdown(timeout);
+        #[cfg(feature = "prometheus")]
+        self.page.iter().for_each(Page::keep);
+        // After the spans' end, which is measured.
+        let meters = self.meters.as_ref().filter(|meters| meters.stop());
         let (mut lost, mut why) = (0, None);
         for (done, delivery) in self.deliveries.iter().enumerate() {
             let before = delivery.exports().dropped.total();
@@ -228,9 +243,11 @@ impl Telemetry {
                 why = Some(stopped.err().unwrap_or_else(failure));
             }
         }
-        match why {
-            Some(source) => Err(TelemetryError::Flush { lost, source }),
-            None => Ok(self.stats()),
+        let measured = meters.map_or(Ok(()), |meters| meters.wait(timeout.saturating_sub(begun.elapsed())));
+        match (why, measured) {
+            (Some(source), _) => Err(TelemetryError::Flush { lost, source }),
+            (None, Err(source)) => Err(TelemetryError::Metrics(source)),
+            (None, Ok(())) => Ok(self.stats()),
         }
     }
 }
@@ -246,27 +263,88 @@ impl Drop for Telemetry {
 
 /// The way of spans over OTLP, if the program was built with it.
 #[cfg(feature = "otlp")]
-fn otlp_delivery(
-    resource: &Resource,
-    batches: Batches,
-    genai: &GenAi,
-) -> Result<Option<Arc<Delivery>>, TelemetryError> {
-    let settings = Settings::of(variable)?;
-    if let Some(feature) = settings.missing_feature() {
-        warn_not_built(feature);
-        return Ok(None);
-    }
-    let exporter = Exporter::new(&settings, resource).map_err(|Refused(reason)| TelemetryError::Otlp(reason))?;
+fn otlp_delivery(resource: &Resource, asked: &Asked, genai: &GenAi) -> Result<Option<Arc<Delivery>>, TelemetryError> {
+    let Some(settings) = settings(SPANS)? else { return Ok(None) };
+    let exporter = otlp::spans(&settings, resource)?;
     let tally = &genai.counters().otlp;
-    let delivery = started(|| Delivery::new(exporter, "the OTLP receiver", batches, tally));
+    let delivery = started(|| Delivery::new(exporter, RECEIVER, asked.batches, tally));
     delivery.map(Some).ok_or_else(|| TelemetryError::Otlp("it got no thread".into()))
 }
 
 #[cfg(not(feature = "otlp"))]
 #[expect(clippy::unnecessary_wraps, reason = "it is the signature of the one that can fail")]
-fn otlp_delivery(_: &Resource, _: Batches, _: &GenAi) -> Result<Option<Arc<Delivery>>, TelemetryError> {
+fn otlp_delivery(_: &Resource, _: &Asked, _: &GenAi) -> Result<Option<Arc<Delivery>>, TelemetryError> {
     warn_not_built("otlp");
     Ok(None)
+}
+
+/// What notices call it.
+#[cfg(feature = "otlp")]
+const RECEIVER: &str = "the OTLP receiver";
+
+/// Where OTLP goes, unless the program was built without its protocol.
+#[cfg(feature = "otlp")]
+fn settings(signal: Signal) -> Result<Option<Settings>, TelemetryError> {
+    let settings = Settings::of(signal, variable)?;
+    let missing = settings.missing_feature();
+    if let Some(feature) = missing {
+        warn_not_built(feature);
+    }
+    Ok(missing.is_none().then_some(settings))
+}
+
+/// The ways of metrics that are pushed.
+fn readers(asked: &Asked, resource: &Resource, genai: &GenAi) -> Result<Option<Readers>, TelemetryError> {
+    let mut readers = None;
+    // First: when they stop one after the other, it does not wait for a receiver.
+    if asked.metrics.console {
+        // The specification's interval for consoles.
+        let interval = asked.readings.interval.unwrap_or(Duration::from_secs(10));
+        let reading = Reading { to: "the console", interval, is_implied: false };
+        let uncounted = Arc::default();
+        readers = Some(Readers::of(resource.clone()).and(console::MetricsConsole::default(), reading, &uncounted));
+    }
+    if asked.metrics.otlp {
+        readers = with_otlp(readers, asked, resource, genai)?;
+    }
+    Ok(readers)
+}
+
+#[cfg(feature = "otlp")]
+fn with_otlp(
+    readers: Option<Readers>,
+    asked: &Asked,
+    resource: &Resource,
+    genai: &GenAi,
+) -> Result<Option<Readers>, TelemetryError> {
+    let temporality = destination::temporality(variable)?;
+    let Some(settings) = settings(METRICS)? else { return Ok(readers) };
+    let exporter = otlp::metrics(&settings.within(asked.readings.timeout), temporality)?;
+    let interval = asked.readings.interval.unwrap_or(Duration::from_secs(60));
+    let reading = Reading { to: RECEIVER, interval, is_implied: !asked.metrics_by_name };
+    let readers = readers.unwrap_or_else(|| Readers::of(resource.clone()));
+    Ok(Some(readers.and(exporter, reading, &genai.counters().metrics)))
+}
+
+#[cfg(not(feature = "otlp"))]
+#[expect(clippy::unnecessary_wraps, reason = "it is the signature of the one that can fail")]
+fn with_otlp(readers: Option<Readers>, _: &Asked, _: &Resource, _: &GenAi) -> Result<Option<Readers>, TelemetryError> {
+    warn_not_built("otlp");
+    Ok(readers)
+}
+
+#[cfg(feature = "prometheus")]
+fn with_page(
+    readers: Option<Readers>,
+    asked: &Asked,
+    resource: &Resource,
+) -> Result<(Option<Readers>, Option<Page>), TelemetryError> {
+    if !asked.metrics.prometheus {
+        return Ok((readers, None));
+    }
+    let (page, reader) = Page::new().map_err(|error| TelemetryError::Prometheus(error.to_string()))?;
+    let readers = readers.unwrap_or_else(|| Readers::of(resource.clone()));
+    Ok((Some(readers.and_reader(reader)), Some(page)))
 }
 
 fn warn_not_built(feature: &'static str) {
@@ -335,6 +413,8 @@ pub enum TelemetryError {
     Otlp(String),
     /// The metrics' page could not be made.
     Prometheus(String),
+    /// The last metrics did not get out in the shutdown: an exporter failed, or was not done in time.
+    Metrics(OTelSdkError),
     /// Spans were lost in the shutdown: an exporter failed, or was not done in time.
     #[non_exhaustive]
     Flush {
@@ -352,6 +432,13 @@ impl From<Unusable> for TelemetryError {
     }
 }
 
+#[cfg(feature = "otlp")]
+impl From<Refused> for TelemetryError {
+    fn from(Refused(reason): Refused) -> Self {
+        Self::Otlp(reason)
+    }
+}
+
 impl fmt::Display for TelemetryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -359,6 +446,7 @@ impl fmt::Display for TelemetryError {
             Self::Variable { name, value, reason } => write!(f, "{name}={value:?} can't be used: {reason}"),
             Self::Prometheus(reason) => write!(f, "the metrics' page could not be made: {reason}"),
             Self::Otlp(reason) => write!(f, "the OTLP exporter could not start: {reason}"),
+            Self::Metrics(source) => write!(f, "the last metrics were not exported before the shutdown: {source}"),
             Self::Flush { lost, source } => write!(f, "{lost} spans were not exported before the shutdown: {source}"),
         }
     }
@@ -368,7 +456,7 @@ impl std::error::Error for TelemetryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Console | Self::Variable { .. } | Self::Otlp(_) | Self::Prometheus(_) => None,
-            Self::Flush { source, .. } => Some(source),
+            Self::Flush { source, .. } | Self::Metrics(source) => Some(source),
         }
     }
 }

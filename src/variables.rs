@@ -8,20 +8,35 @@ use std::time::Duration;
 
 /// What the variables ask for.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "they are what may be on or off, one by one")]
 pub(crate) struct Asked {
     /// Nothing is to be exported, whatever else is said.
     pub(crate) disabled: bool,
-    /// Spans are to be sent over OTLP.
-    pub(crate) otlp: bool,
-    /// Spans are to be printed.
-    pub(crate) console: bool,
-    /// Metrics are to be a page for Prometheus.
-    pub(crate) prometheus: bool,
+    pub(crate) spans: Exporters,
+    pub(crate) metrics: Exporters,
+    /// Metrics over OTLP are asked for by name, and not only by the endpoint of all signals.
+    pub(crate) metrics_by_name: bool,
     pub(crate) batches: Batches,
+    pub(crate) readings: Readings,
     pub(crate) limits: Limits,
     /// What is not honoured, and why, a line each.
     pub(crate) warnings: Vec<String>,
+}
+
+/// Where the data of one signal goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Exporters {
+    pub(crate) otlp: bool,
+    pub(crate) console: bool,
+    /// A page that Prometheus reads; of metrics alone.
+    pub(crate) prometheus: bool,
+}
+
+/// When metrics are exported, where that was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Readings {
+    pub(crate) interval: Option<Duration>,
+    /// How long one export may take.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// How spans wait for their exporter.
@@ -52,18 +67,28 @@ const NOT_HONOURED: &[(&str, &str)] = &[
     ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "the SDK has none"),
     ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "the SDK has none"),
     ("OTEL_PROPAGATORS", "nothing global is installed"),
+    ("OTEL_METRICS_EXEMPLAR_FILTER", "there are no exemplars"),
+    ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "the buckets are fixed"),
+    ("OTEL_EXPORTER_PROMETHEUS_HOST", "the program serves the page"),
+    ("OTEL_EXPORTER_PROMETHEUS_PORT", "the program serves the page"),
+    ("OTEL_LOGS_EXPORTER", "there are no logs"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", CERTIFICATES),
+    ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_CLIENT_KEY", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", CERTIFICATES),
+    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", CERTIFICATES),
+    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", CERTIFICATES),
 ];
 
 const CERTIFICATES: &str = "the operating system's certificates are used";
 
-/// Any of these turns OTLP on, unless `OTEL_TRACES_EXPORTER` says what is on.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+/// It turns OTLP on for all signals whose variable does not say what is on, as that of the signal does for one.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const SPANS_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const METRICS_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
 
 impl Asked {
     /// Reads the variables; an empty one is one that is not set.
@@ -79,29 +104,33 @@ impl Asked {
             value.eq_ignore_ascii_case("true")
         });
 
-        let (mut otlp, mut console) = (false, false);
-        if let Some(exporters) = variable("OTEL_TRACES_EXPORTER") {
-            for exporter in exporters.split(',').map(|name| name.trim().to_ascii_lowercase()) {
-                match exporter.as_str() {
-                    "otlp" => otlp = true,
-                    "console" => console = true,
-                    "none" | "" => {}
-                    unknown => warnings.push(format!(
-                        "OTEL_TRACES_EXPORTER names {unknown:?}, which is not known: use otlp, console or none"
-                    )),
-                }
-            }
+        let is_set = |name: &str| variable(name).is_some();
+        let mut exporters = |name: &str, known: &[&str]| {
+            let (exporters, unknown) = Exporters::named(&variable(name)?, known);
+            warnings.extend(unknown.into_iter().map(|unknown| {
+                format!("{name} names {unknown:?}, which is not known: use {} or none", known.join(", "))
+            }));
+            Some(exporters)
+        };
+        let spans = exporters("OTEL_TRACES_EXPORTER", &["otlp", "console"]);
+        let metrics = exporters("OTEL_METRICS_EXPORTER", &["otlp", "console", "prometheus"]);
+        let implied = |own: &str| Exporters { otlp: is_set(own) || is_set(ENDPOINT), ..Exporters::default() };
+        let metrics_by_name = metrics.is_some() || is_set(METRICS_ENDPOINT);
+        let (spans, metrics) = if disabled {
+            (Exporters::default(), Exporters::default())
         } else {
-            otlp = ENDPOINTS.iter().any(|name| variable(name).is_some());
-        }
+            (spans.unwrap_or(implied(SPANS_ENDPOINT)), metrics.unwrap_or(implied(METRICS_ENDPOINT)))
+        };
 
         let mut number = Numbers { variable: &variable, warnings: &mut warnings };
         let batches = Batches {
             queue: number.within("OTEL_BSP_MAX_QUEUE_SIZE", 1..=1_000_000).unwrap_or(2_048),
             batch: number.within("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1..=1_000_000).unwrap_or(512),
-            delay: number
-                .within("OTEL_BSP_SCHEDULE_DELAY", 1..=86_400_000)
-                .map_or(Duration::from_secs(5), Duration::from_millis),
+            delay: number.millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(Duration::from_secs(5)),
+        };
+        let readings = Readings {
+            interval: number.millis("OTEL_METRIC_EXPORT_INTERVAL"),
+            timeout: number.millis("OTEL_METRIC_EXPORT_TIMEOUT"),
         };
         let any = number.within("OTEL_ATTRIBUTE_COUNT_LIMIT", 0..=u32::MAX);
         let limits = Limits {
@@ -112,19 +141,11 @@ impl Asked {
             attributes_per_link: number.within("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", 0..=u32::MAX).or(any),
         };
 
-        let mut prometheus = false;
-        for exporter in variable("OTEL_METRICS_EXPORTER").unwrap_or_default().split(',').map(str::trim) {
-            match exporter.to_ascii_lowercase().as_str() {
-                "prometheus" => prometheus = true,
-                "none" | "" => {}
-                other => warnings.push(format!(
-                    "OTEL_METRICS_EXPORTER names {other:?}, which is not built in: use prometheus or none, or a meter of \
-                     your own with GenAi::with_meter"
-                )),
-            }
-        }
-
-        let is_none = |name: &str| name == "OTEL_PROPAGATORS" && variable(name).is_some_and(|value| value == "none");
+        // What they say by this is what holds.
+        let is_none = |name: &str| {
+            matches!(name, "OTEL_PROPAGATORS" | "OTEL_LOGS_EXPORTER")
+                && variable(name).is_some_and(|value| value == "none")
+        };
         let without_effect: Vec<_> = NOT_HONOURED
             .iter()
             .filter(|(name, _)| variable(name).is_some() && !is_none(name))
@@ -137,7 +158,19 @@ impl Asked {
             variable("OTEL_TRACES_SAMPLER").as_deref(),
             variable("OTEL_TRACES_SAMPLER_ARG").as_deref(),
         ));
-        Self { disabled, otlp, console, prometheus, batches, limits, warnings }
+        Self { disabled, spans, metrics, metrics_by_name, batches, readings, limits, warnings }
+    }
+}
+
+impl Exporters {
+    /// Those of a list, and what is in it that is not known.
+    fn named(list: &str, known: &[&str]) -> (Self, Vec<String>) {
+        let mut names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+        let is_named = |exporter| known.contains(&exporter) && names.iter().any(|name| name == exporter);
+        let exporters =
+            Self { otlp: is_named("otlp"), console: is_named("console"), prometheus: is_named("prometheus") };
+        names.retain(|name| !matches!(name.as_str(), "none" | "") && !known.contains(&name.as_str()));
+        (exporters, names)
     }
 }
 
@@ -159,6 +192,11 @@ impl<V: Fn(&str) -> Option<String>> Numbers<'_, V> {
             self.warnings.push(format!("{name}={value:?} is no number from {from} to {to}, its default holds"));
         }
         number
+    }
+
+    /// The variable's time, up to a day.
+    fn millis(&mut self, name: &str) -> Option<Duration> {
+        self.within(name, 1..=86_400_000).map(Duration::from_millis)
     }
 }
 
@@ -185,7 +223,7 @@ fn sampler(sampler: Option<&str>, arg: Option<&str>) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Asked, Batches, Limits};
+    use super::{Asked, Batches, Exporters, Limits, Readings};
 
     fn asked(variables: &[(&str, &str)]) -> Asked {
         let value =
@@ -198,10 +236,11 @@ mod tests {
         let batches = Batches { queue: 2_048, batch: 512, delay: Duration::from_secs(5) };
         let nothing = Asked {
             disabled: false,
-            otlp: false,
-            console: false,
-            prometheus: false,
+            spans: Exporters::default(),
+            metrics: Exporters::default(),
+            metrics_by_name: false,
             batches,
+            readings: Readings::default(),
             limits: Limits::default(),
             warnings: vec![],
         };
@@ -226,11 +265,41 @@ mod tests {
             (&named("none,"), false, false),
         ] {
             let asked = asked(variables);
-            assert_eq!((asked.otlp, asked.console), (otlp, console), "{variables:?}");
+            assert_eq!(asked.spans, Exporters { otlp, console, prometheus: false }, "{variables:?}");
             assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
         }
         let zipkin = asked(&named("zipkin"));
-        assert!(!zipkin.otlp && zipkin.warnings[0].contains("zipkin"), "{:?}", zipkin.warnings);
+        assert!(!zipkin.spans.otlp && zipkin.warnings[0].contains("zipkin"), "{:?}", zipkin.warnings);
+    }
+
+    #[test]
+    fn metrics_have_exporters_of_their_own() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://localhost:4318/v1/metrics");
+        let named = |exporters| ("OTEL_METRICS_EXPORTER", exporters);
+        for (variables, exporters, by_name) in [
+            (&[endpoint][..], "otlp", false),
+            (&[own], "otlp", true),
+            (&[own, endpoint, ("OTEL_TRACES_EXPORTER", "none")], "otlp", true),
+            (&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://x")], "", false),
+            (&[("OTEL_TRACES_EXPORTER", "otlp")], "", false),
+            (&[named("otlp")], "otlp", true),
+            (&[named("none"), endpoint, own], "", true),
+            (&[named("Console,prometheus"), endpoint], "console prometheus", true),
+            (&[named("otlp, console,prometheus ,none")], "otlp console prometheus", true),
+            (&[named("otlp"), ("OTEL_SDK_DISABLED", "true")], "", true),
+        ] {
+            let asked = asked(variables);
+            let is = |name| exporters.split(' ').any(|exporter| exporter == name);
+            let metrics = Exporters { otlp: is("otlp"), console: is("console"), prometheus: is("prometheus") };
+            assert_eq!((asked.metrics, asked.metrics_by_name), (metrics, by_name), "{variables:?}");
+            assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
+        }
+        assert_eq!(
+            asked(&[named("otlp,statsd")]).warnings,
+            ["OTEL_METRICS_EXPORTER names \"statsd\", which is not known: use otlp, console, prometheus or none"]
+        );
+        assert!(asked(&[("OTEL_TRACES_EXPORTER", "prometheus")]).warnings[0].contains("prometheus"));
     }
 
     #[test]
@@ -242,12 +311,21 @@ mod tests {
             ("OTEL_ATTRIBUTE_COUNT_LIMIT", "64"),
             ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "32"),
             ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1500"),
+            ("OTEL_METRIC_EXPORT_TIMEOUT", "never"),
         ]);
         assert_eq!(asked.batches, Batches { queue: 16, batch: 512, delay: Duration::from_secs(5) });
         assert_eq!((asked.limits.attributes, asked.limits.attributes_per_event), (Some(32), Some(64)));
         assert_eq!(asked.limits.links, None);
+        assert_eq!(asked.readings, Readings { interval: Some(Duration::from_millis(1_500)), timeout: None });
         let named: Vec<_> = asked.warnings.iter().map(|warning| warning.split('=').next().unwrap()).collect();
-        assert_eq!(named, ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_SPAN_LINK_COUNT_LIMIT"]);
+        let expected = [
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "OTEL_METRIC_EXPORT_TIMEOUT",
+            "OTEL_SPAN_LINK_COUNT_LIMIT",
+        ];
+        assert_eq!(named, expected);
     }
 
     #[test]
@@ -262,7 +340,11 @@ mod tests {
             ["not honoured: OTEL_BSP_EXPORT_TIMEOUT (OTEL_EXPORTER_OTLP_TIMEOUT is), \
               OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT (the SDK has none), OTEL_PROPAGATORS (nothing global is installed)"]
         );
-        assert!(asked(&[("OTEL_PROPAGATORS", "none")]).warnings.is_empty());
+        assert!(asked(&[("OTEL_PROPAGATORS", "none"), ("OTEL_LOGS_EXPORTER", "none")]).warnings.is_empty());
+        for (name, _) in super::NOT_HONOURED {
+            let warnings = asked(&[(name, "1")]).warnings;
+            assert!(warnings.len() == 1 && warnings[0].contains(name), "{name}: {warnings:?}");
+        }
     }
 
     #[test]

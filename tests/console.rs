@@ -191,13 +191,16 @@ fn a_pipe_that_closes_after_the_first_line_changes_nothing_for_the_program() {
 
 #[test]
 fn a_pipe_that_is_closed_from_the_start_changes_nothing_for_the_program() {
-    let mut program =
-        example("existing_setup").env(ON, "true").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(program.stdout.take());
-    let status = program.wait().unwrap();
-    let mut said = String::new();
-    program.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(status.success(), "{said}");
-    assert_eq!(said.matches("no longer printed").count(), 1, "{said}");
-    assert!(!said.contains("panicked"), "{said}");
+    for (name, variable, value) in [("existing_setup", ON, "true"), ("voice_agent", "OTEL_METRICS_EXPORTER", "console")]
+    {
+        let mut program =
+            example(name).env(variable, value).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(program.stdout.take());
+        let status = program.wait().unwrap();
+        let mut said = String::new();
+        program.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.success(), "{said}");
+        assert_eq!(said.matches("no longer printed").count(), 1, "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
 }

@@ -3,8 +3,12 @@
 
 mod support;
 
+#[cfg(not(feature = "otlp"))]
+use std::io::{self, Write};
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Link, Span, Tracer, TracerProvider};
 use support::console::{Console, child, is_child, stderr, stdout};
 use tracing::{info, info_span};
 use tracing_genai::Telemetry;
@@ -58,6 +62,32 @@ fn the_exporters_are_chosen() {
 }
 
 #[test]
+fn metrics_are_printed_when_they_are_asked_for() {
+    const TEST: &str = "metrics_are_printed_when_they_are_asked_for";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    let printed = |variables: &[(&str, &str)]| {
+        let output = child(TEST).envs(variables.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{variables:?}");
+        stdout(&output).lines().skip_while(|line| *line != "Metrics").map(str::to_owned).collect::<Vec<_>>()
+    };
+    for variables in [
+        &[][..],
+        &[("OTEL_CONSOLE_EXPORT", "true")],
+        &[("OTEL_METRICS_EXPORTER", "none")],
+        &[("OTEL_METRICS_EXPORTER", "console"), ("OTEL_SDK_DISABLED", "true")],
+    ] {
+        assert!(printed(variables).is_empty(), "{variables:?}");
+    }
+    let metrics = printed(&[("OTEL_METRICS_EXPORTER", "console")]);
+    let turns = metrics.iter().position(|line| line == "\tvoice.turns ({turn})").unwrap();
+    assert_eq!(metrics[turns + 1], "\t\t{voice.end_reason=completed} 1");
+    assert!(metrics.iter().all(|line| !line.starts_with("Span #")));
+}
+
+#[test]
 fn limits_are_kept() {
     const TEST: &str = "limits_are_kept";
     if is_child(TEST) {
@@ -78,6 +108,30 @@ fn limits_are_kept() {
 }
 
 #[test]
+fn limits_of_links_are_kept() {
+    const TEST: &str = "limits_of_links_are_kept";
+    if is_child(TEST) {
+        let telemetry = Telemetry::from_env().unwrap();
+        let attributes = vec![KeyValue::new("one", 1), KeyValue::new("other", 2)];
+        let tracer = telemetry.tracer_provider().tracer("its own");
+        let link = || Link::new(tracer.start("other").span_context().clone(), attributes.clone(), 0);
+        drop(tracer.span_builder("own").with_links(vec![link(), link()]).start(&tracer));
+        return;
+    }
+    let limited = |limit: &str, most: &str| {
+        let output = child(TEST).env("OTEL_TRACES_EXPORTER", "console").env(limit, most).output().unwrap();
+        assert_eq!(stderr(&output), "");
+        let printed = stdout(&output);
+        let links = printed.lines().filter(|line| line.starts_with("\tLink #")).count();
+        (links, printed.matches(": I64(").count())
+    };
+    assert_eq!(limited("OTEL_SPAN_LINK_COUNT_LIMIT", "9"), (2, 4));
+    assert_eq!(limited("OTEL_SPAN_LINK_COUNT_LIMIT", "1"), (1, 2));
+    assert_eq!(limited("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "1"), (2, 2));
+    assert_eq!(limited("OTEL_ATTRIBUTE_COUNT_LIMIT", "1"), (2, 2));
+}
+
+#[test]
 fn what_is_not_honoured_is_named_once() {
     const TEST: &str = "what_is_not_honoured_is_named_once";
     if is_child(TEST) {
@@ -91,12 +145,16 @@ fn what_is_not_honoured_is_named_once() {
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "30000"),
+            ("OTEL_METRICS_EXPORTER", "statsd"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
         ],
     );
     assert_eq!(
         warned,
         "tracing-genai: OTEL_TRACES_EXPORTER names \"zipkin\", which is not known: use otlp, console or none\n\
+         tracing-genai: OTEL_METRICS_EXPORTER names \"statsd\", which is not known: use otlp, console, prometheus or none\n\
          tracing-genai: OTEL_BSP_MAX_QUEUE_SIZE=\"0\" is no number from 1 to 1000000, its default holds\n\
+         tracing-genai: OTEL_METRIC_EXPORT_INTERVAL=\"1m\" is no number from 1 to 86400000, its default holds\n\
          tracing-genai: not honoured: OTEL_BSP_EXPORT_TIMEOUT (OTEL_EXPORTER_OTLP_TIMEOUT is), OTEL_PROPAGATORS (nothing \
          global is installed)\n"
     );
@@ -110,7 +168,11 @@ fn otlp_that_was_not_built_is_one_warning() {
         a_turn();
         return a_turn();
     }
-    for asking in [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")] {
+    for asking in [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+    ] {
         let (_, _, warned) = with(TEST, &[asking]);
         assert_eq!(
             warned,
@@ -118,4 +180,9 @@ fn otlp_that_was_not_built_is_one_warning() {
              tracing-genai\n"
         );
     }
+    // Not `eprintln!`, which is seen of failed tests only.
+    let _ = writeln!(
+        io::stderr(),
+        "\nSKIPPED: what goes over OTLP is tested by cargo test --all-features, and .ci/rotel\n"
+    );
 }

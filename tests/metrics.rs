@@ -1,115 +1,34 @@
 //! What is measured, exactly.
 #![cfg(test)]
-#![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "small numbers, and the same ones")]
+#![allow(clippy::float_cmp, reason = "small numbers, and the same ones")]
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use support::exported_with;
+use support::measured::{Points, is_a_time, measured, measured_with, points, two_conversations};
 use tracing::field::Empty;
 use tracing::{error, info, info_span};
 use tracing_genai::{GenAi, Price, Prices, Stats};
 use tracing_subscriber::prelude::*;
 
-/// Each data point as text: the metric, its attributes in order, how many values and their sum.
-type Points = BTreeMap<String, (u64, f64)>;
-
-/// What a program measures.
-fn measured_with(genai: GenAi, program: impl FnOnce()) -> Points {
-    let exporter = InMemoryMetricExporter::default();
-    let meters = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
-    let genai = genai.with_meter(meters.meter("test"));
-    drop(exported_with(&genai, program));
-    points(&meters, &exporter)
-}
-
-fn measured(program: impl FnOnce()) -> Points {
-    measured_with(GenAi::new(), program)
-}
-
-fn points(meters: &SdkMeterProvider, exporter: &InMemoryMetricExporter) -> Points {
-    meters.force_flush().unwrap();
-    let finished = exporter.get_finished_metrics().unwrap();
-    let last = finished.last().map(|resource| resource.scope_metrics().collect::<Vec<_>>()).unwrap_or_default();
-    last.iter().flat_map(|scope| scope.metrics()).flat_map(of_metric).collect()
-}
-
-fn of_metric(metric: &Metric) -> Vec<(String, (u64, f64))> {
-    let name = |attributes: Vec<String>| format!("{} {{{}}}", metric.name(), attributes.join(", "));
-    macro_rules! points {
-        ($data:expr) => {
-            match $data {
-                MetricData::Sum(sum) => sum
-                    .data_points()
-                    .map(|point| (name(sorted(point.attributes())), (1, point.value() as f64)))
-                    .collect(),
-                MetricData::Histogram(histogram) => histogram
-                    .data_points()
-                    .map(|point| (name(sorted(point.attributes())), (point.count(), point.sum() as f64)))
-                    .collect(),
-                _ => Vec::new(),
-            }
-        };
-    }
-    match metric.data() {
-        AggregatedMetrics::F64(data) => points!(data),
-        AggregatedMetrics::U64(data) => points!(data),
-        AggregatedMetrics::I64(data) => points!(data),
-    }
-}
-
-fn sorted<'a>(attributes: impl Iterator<Item = &'a opentelemetry::KeyValue>) -> Vec<String> {
-    let mut all: Vec<String> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
-    all.sort();
-    all
-}
-
 #[track_caller]
 fn assert_point(points: &Points, point: &str, count: u64, sum: f64) {
     let found = points.get(point).unwrap_or_else(|| panic!("no {point} in {points:#?}"));
-    assert_eq!(found.0, count, "{point}");
-    assert!((found.1 - sum).abs() < 1e-9, "{point}: {found:?}");
+    assert_eq!(found.count, count, "{point}");
+    assert!((found.sum - sum).abs() < 1e-9, "{point}: {found:?}");
 }
 
 /// How many values there are at this point, whatever they are.
 #[track_caller]
 fn assert_count(points: &Points, point: &str, count: u64) {
     let found = points.get(point).unwrap_or_else(|| panic!("no {point} in {points:#?}"));
-    assert_eq!(found.0, count, "{point}");
-}
-
-/// Two conversations with numbers that are known.
-fn two_conversations() {
-    for (id, model) in [("c-1", "gpt-4o"), ("c-2", "gpt-4o")] {
-        let conversation = info_span!("conversation", conversation_id = id, agent = "anna").entered();
-        let turn = info_span!("turn").entered();
-        info!("user_started_speaking");
-        info!(ms_ago = 500, "user_stopped_speaking");
-        drop(info_span!("stt", provider = "deepgram", model = "nova-3", audio_seconds = 2.5, ttfb = 0.25));
-        drop(info_span!(
-            "llm",
-            provider = "openai",
-            model,
-            ttft = 0.5,
-            input_tokens = 100,
-            output_tokens = 20,
-            cost = 0.125
-        ));
-        drop(info_span!("llm", provider = "openai", model, error_type = "timeout"));
-        drop(info_span!("tool", tool = "clock"));
-        drop(info_span!("tts", provider = "cartesia", model = "sonic", text = "It is noon.", ttfb = 0.125));
-        info!("bot_started_speaking");
-        drop(turn);
-        drop(info_span!("turn", interrupted = true));
-        drop(conversation);
-    }
+    assert_eq!(found.count, count, "{point}");
 }
 
 #[test]
@@ -136,11 +55,11 @@ fn two_conversations_give_exactly_these_points() {
     assert_point(&points, "voice.turns {voice.end_reason=error}", 1, 2.0);
     assert_point(&points, "voice.interruptions {voice.end_reason=interrupted}", 1, 2.0);
     assert_point(&points, "voice.conversations.active {}", 1, 0.0);
-    let latency = points["voice.user_to_agent_latency {gen_ai.agent.name=anna, voice.end_reason=error}"];
-    assert!(latency.0 == 2 && latency.1 >= 1.0, "{latency:?}");
+    let latency = &points["voice.user_to_agent_latency {gen_ai.agent.name=anna, voice.end_reason=error}"];
+    assert!(latency.count == 2 && latency.sum >= 1.0, "{latency:?}");
     let parts: f64 =
-        points.iter().filter(|(name, _)| name.starts_with("voice.latency.duration")).map(|(_, p)| p.1).sum();
-    assert!((parts - latency.1).abs() < 1e-6, "the parts sum to the latency: {parts} {latency:?}");
+        points.iter().filter(|(name, _)| name.starts_with("voice.latency.duration")).map(|(_, point)| point.sum).sum();
+    assert!((parts - latency.sum).abs() < 1e-6, "the parts sum to the latency: {parts} {latency:?}");
     assert_eq!(points.len(), 25, "{points:#?}");
     assert!(points.keys().all(|point| !point.contains("c-1") && !point.contains("conversation.id")), "{points:#?}");
 }
@@ -155,9 +74,9 @@ fn nothing_depends_on_sampling() {
     tracing::subscriber::with_default(subscriber, two_conversations);
     let (unsampled, sampled) = (points(&meters, &exporter), measured(two_conversations));
     assert_eq!(unsampled.keys().collect::<Vec<_>>(), sampled.keys().collect::<Vec<_>>());
-    for (point, (count, sum)) in &sampled {
-        assert_eq!(unsampled[point].0, *count, "{point}");
-        assert!(point.contains("duration") || point.contains("latency") || unsampled[point].1 == *sum, "{point}");
+    for (point, measured) in &sampled {
+        assert_eq!(unsampled[point].count, measured.count, "{point}");
+        assert!(is_a_time(point) || unsampled[point].sum == measured.sum, "{point}");
     }
 }
 
@@ -321,6 +240,8 @@ fn an_active_conversation_is_counted_while_it_is_open() {
 
 #[cfg(feature = "prometheus")]
 mod page {
+    use std::collections::BTreeMap;
+
     use super::*;
     use support::console::{child, is_child, stdout};
     use tracing_genai::Telemetry;
@@ -331,18 +252,21 @@ mod page {
             let telemetry = Telemetry::from_env().unwrap();
             let subscriber = tracing_subscriber::registry().with(telemetry.layer());
             tracing::subscriber::with_default(subscriber, two_conversations);
-            return println!("{}", telemetry.metrics_page().unwrap());
+            let page = telemetry.metrics_page();
+            telemetry.shutdown(Duration::from_secs(5)).unwrap();
+            assert_eq!(telemetry.metrics_page(), page, "it stays");
+            return println!("{}", page.unwrap());
         }
         let mut asking = child(&this("the_page_has_the_same_points"));
         let page = on_page(&stdout(&asking.env("OTEL_METRICS_EXPORTER", "prometheus").output().unwrap()));
         let points = measured(two_conversations);
         assert!(page.keys().cloned().eq(points.keys().map(as_on_page)), "{page:#?}");
-        for (point, (count, sum)) in &points {
+        for (point, measured) in &points {
             let is_timed = point.contains("duration {") || point.contains("latency");
             let found = page[&as_on_page(point)];
-            assert_eq!(found.0, *count, "{point}");
+            assert_eq!(found.0, measured.count, "{point}");
             assert!(
-                (is_timed && !point.starts_with("voice.audio")) || (found.1 - sum).abs() < 1e-9,
+                (is_timed && !point.starts_with("voice.audio")) || (found.1 - measured.sum).abs() < 1e-9,
                 "{point}: {found:?}"
             );
         }
@@ -363,8 +287,8 @@ mod page {
     }
 
     /// The points of a page: each series with how many values it has and their sum.
-    fn on_page(page: &str) -> Points {
-        let mut points = Points::new();
+    fn on_page(page: &str) -> BTreeMap<String, (u64, f64)> {
+        let mut points = BTreeMap::<String, (u64, f64)>::new();
         for line in page.lines().filter(|line| line.contains("} ") && !line.starts_with("target_info")) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let (name, labels) = series.trim_end_matches('}').split_once('{').unwrap();

@@ -7,8 +7,9 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::env;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::{Command, Output};
+use std::process::{Output, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -18,24 +19,12 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use receiver::{Manner, Receiver, Transport};
-use support::console::{Console, Printed, child, example, is_child, stderr, stdout};
+use receiver::{ENDPOINT, Manner, PROTOCOL, PROTOCOLS, Receiver, Transport, sending, succeeded};
+use support::console::{Console, Printed, child, is_child, stderr, stdout};
 use tracing::field::Empty;
 use tracing::{info, info_span};
 use tracing_genai::{Telemetry, TelemetryError};
 use tracing_subscriber::prelude::*;
-
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-
-/// The protocols of this build, and what they need.
-const PROTOCOLS: &[(&str, Transport)] = &[
-    ("http/protobuf", Transport::Http),
-    #[cfg(feature = "otlp-json")]
-    ("http/json", Transport::Http),
-    #[cfg(feature = "otlp-grpc")]
-    ("grpc", Transport::Grpc),
-];
 
 /// A turn with an llm call below it, by the environment.
 fn a_turn() {
@@ -49,18 +38,6 @@ fn a_turn() {
         llm.record("own", u64::MAX);
         info_span!("tool", error = "no clock", error_type = "timeout").in_scope(|| ());
     });
-}
-
-/// This test program again, sending to this receiver.
-fn sending(test: &str, receiver: &Receiver, protocol: &str) -> Command {
-    let mut child = child(test);
-    child.env(ENDPOINT, receiver.endpoint()).env(PROTOCOL, protocol);
-    child
-}
-
-#[track_caller]
-fn succeeded(output: &Output) {
-    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
 }
 
 /// A value as the console shows it, however its text is kept.
@@ -140,26 +117,6 @@ fn all_the_same(receiver: &Receiver, output: &Output) {
     for printed in &printed {
         let arrived = arrived.iter().find(|span| hex(&span.span_id) == printed.span_id);
         same(arrived.unwrap_or_else(|| panic!("{} has not arrived", printed.name)), printed);
-    }
-}
-
-#[test]
-fn recordings_arrive_as_they_are_printed() {
-    for (protocol, transport) in PROTOCOLS {
-        for recording in ["two-turns", "tool-call", "barge-in", "errors"] {
-            let receiver = Receiver::start(*transport, Manner::Well);
-            let output = example("replay")
-                .args([&format!("examples/recordings/{recording}.jsonl"), "--speed", "50"])
-                .env("OTEL_TRACES_EXPORTER", "otlp,console")
-                .env(ENDPOINT, receiver.endpoint())
-                .env(PROTOCOL, protocol)
-                .output()
-                .unwrap();
-            succeeded(&output);
-            assert_eq!(stderr(&output), "");
-            assert!(receiver.spans().len() > 4);
-            all_the_same(&receiver, &output);
-        }
     }
 }
 
@@ -271,15 +228,43 @@ fn any_runtime_and_none_will_do() {
             succeeded(&output);
             assert_eq!(stderr(&output), "", "{protocol} {runtime}");
             assert_eq!(receiver.spans().len(), 3, "{protocol} {runtime}");
+            assert!(!receiver.metrics().is_empty(), "{protocol} {runtime}");
         }
     }
+}
+
+#[test]
+fn a_batch_is_as_large_as_it_is_said_and_a_full_one_does_not_wait() {
+    const TEST: &str = "a_batch_is_as_large_as_it_is_said_and_a_full_one_does_not_wait";
+    if is_child(TEST) {
+        let telemetry = Telemetry::from_env().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        return tracing::subscriber::with_default(subscriber, || {
+            (0..4).for_each(|_| drop(info_span!("llm")));
+            until("a full batch is exported", || telemetry.stats().otlp.exported == 4);
+            (0..3).for_each(|_| drop(info_span!("llm")));
+            sleep(Duration::from_millis(100));
+            assert_eq!(telemetry.stats().otlp.queued(), 3);
+        });
+    }
+    let receiver = Receiver::start(Transport::Http, Manner::Well);
+    let output = sending(TEST, &receiver, "http/protobuf")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "60000")
+        .output()
+        .unwrap();
+    succeeded(&output);
+    let requests = receiver.requests();
+    let sizes: Vec<_> =
+        requests.iter().map(|request| request.body.resource_spans[0].scope_spans[0].spans.len()).collect();
+    assert_eq!(sizes, [4, 3]);
 }
 
 /// Spans that may wait in the tests of faults.
 const QUEUE: u64 = 256;
 
-/// Ends spans, and gives what one costs: half of them cost less, and the dearest of all.
-fn cost_of(spans: u32) -> (Duration, Duration) {
+/// Ends spans, and gives what one costs.
+fn cost_of(spans: usize) -> Cost {
     let text = "x".repeat(5_000);
     let mut costs: Vec<_> = (0..spans)
         .map(|_| {
@@ -289,7 +274,33 @@ fn cost_of(spans: u32) -> (Duration, Duration) {
         })
         .collect();
     costs.sort();
-    (costs[costs.len() / 2], costs[costs.len() - 1])
+    let but_one_in = |parts| costs[spans - 1 - spans / parts];
+    Cost { usual: costs[spans / 2], rare: but_one_in(100), rarest: but_one_in(1_000), dearest: costs[spans - 1] }
+}
+
+/// What a span costs in the middle one of many goes, for as long as this: other programs run on this machine too.
+fn typical_cost(time: Duration) -> Cost {
+    let end = Instant::now() + time;
+    let mut costs = vec![cost_of(10_000)];
+    while Instant::now() < end {
+        sleep(Duration::from_millis(200));
+        costs.push(cost_of(10_000));
+    }
+    costs.sort_by_key(|cost| cost.rare);
+    costs[costs.len() / 2]
+}
+
+/// What a span costs the thread that ends it.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// Half of them cost less.
+    usual: Duration,
+    /// One in a hundred costs more.
+    rare: Duration,
+    /// One in a thousand costs more; where the cores are shared, it is those that were interrupted.
+    #[expect(dead_code, reason = "it is printed alone")]
+    rarest: Duration,
+    dearest: Duration,
 }
 
 /// Waits until it holds.
@@ -308,6 +319,11 @@ fn memory() -> u64 {
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4_096
 }
 
+/// How long a fault lasts at the least, where there is time for one after the other; `.ci/faults` says so.
+fn long() -> Option<Duration> {
+    env::var("TRACING_GENAI_LONG_FAULTS").ok()?.parse().ok().map(Duration::from_secs)
+}
+
 /// The program of the tests of faults. It ends far more spans than may wait while the receiver has its fault, then the
 /// receiver recovers.
 fn through_a_fault() {
@@ -316,8 +332,8 @@ fn through_a_fault() {
     tracing::subscriber::with_default(subscriber, || {
         let otlp = || telemetry.stats().otlp;
         let before = memory();
-        let (usual, dearest) = cost_of(10_000);
-        assert!(dearest < Duration::from_secs(1), "a span waited for the receiver: {dearest:?}");
+        let cost = typical_cost(long().unwrap_or_default());
+        assert!(cost.dearest < Duration::from_secs(1), "a span waited for the receiver: {cost:?}");
         assert!(memory() < before + 30_000_000, "spans of 50 MB are kept");
         assert!(otlp().queued() <= QUEUE);
         assert!(otlp().dropped.queue_full > 0);
@@ -331,8 +347,12 @@ fn through_a_fault() {
             otlp().exported > taken
         });
         until("the queue is empty", || otlp().queued() == 0);
-        let (usual_when_well, _) = cost_of(10_000);
-        assert!(usual < usual_when_well * 3 + Duration::from_micros(20), "{usual:?} against {usual_when_well:?}");
+        let well = typical_cost(long().unwrap_or_default() / 4);
+        assert!(cost.usual < well.usual * 3 + Duration::from_micros(20), "{cost:?} against {well:?}");
+        // Where other tests run at the same time, the rarest say nothing.
+        if long().is_some() {
+            assert!(cost.rare < well.rare * 2 + Duration::from_micros(100), "{cost:?} against {well:?}");
+        }
 
         // It is calm again: two exports come through with more than a second between them.
         until("the queue is empty", || otlp().queued() == 0);
@@ -345,9 +365,10 @@ fn through_a_fault() {
         assert_eq!(stats.otlp.ended, stats.spans_closed);
         assert_eq!(stats.otlp.ended, stats.otlp.exported + stats.otlp.dropped.total());
         assert_eq!(stats.otlp.dropped.after_shutdown, 0);
+        assert!(stats.metrics_exported > 0 && stats.metrics_failed > 0);
         println!("\nexported: {}", stats.otlp.exported);
         println!("failed: {}", stats.otlp.dropped.export_failed);
-        println!("a span costs {usual:?}, at most {dearest:?}, and {usual_when_well:?} when all is well");
+        println!("spans cost {cost:?}, and {well:?} when all is well");
     });
 }
 
@@ -356,17 +377,21 @@ fn every_fault_costs_nothing_but_the_spans_that_were_not_taken() {
     if is_child("every_fault_costs_nothing_but_the_spans_that_were_not_taken") {
         return through_a_fault();
     }
-    let of_http =
-        [Manner::Absent, Manner::Hang, Manner::Status(500), Manner::Status(503), Manner::Status(302), Manner::Garbage]
-            .into_iter()
-            .chain([Manner::Throttle(30), Manner::Close]);
-    let of_grpc = [Manner::Absent, Manner::Hang, Manner::Status(503), Manner::Throttle(30)].into_iter();
-    let faults = of_http.map(|fault| ("http/protobuf", fault)).chain(of_grpc.map(|fault| ("grpc", fault)));
-    // Side by side: they mostly wait.
+    let of_all =
+        [Manner::Absent, Manner::Hang, Manner::Status(503), Manner::Throttle(30), Manner::Garbage, Manner::Close];
+    let of_http = of_all.into_iter().chain([Manner::Status(500), Manner::Status(302)]);
+    let of_json = [Manner::Status(500), Manner::Garbage].into_iter();
+    let faults = (of_http.map(|fault| ("http/protobuf", fault)))
+        .chain(of_json.map(|fault| ("http/json", fault)))
+        .chain(of_all.into_iter().map(|fault| ("grpc", fault)));
     thread::scope(|scope| {
         for (protocol, fault) in faults {
             if let Some((_, transport)) = PROTOCOLS.iter().find(|(built, _)| *built == protocol) {
-                scope.spawn(move || survives(protocol, *transport, fault));
+                // Side by side: they mostly wait.
+                let surviving = scope.spawn(move || survives(protocol, *transport, fault));
+                if long().is_some() {
+                    surviving.join().unwrap();
+                }
             }
         }
     });
@@ -379,7 +404,8 @@ fn survives(protocol: &str, transport: Transport, fault: Manner) {
         .env("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_string())
         .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "100")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", if long().is_some() { "10000" } else { "300" })
         .output()
         .unwrap();
     let (said, warned) = (stdout(&output), stderr(&output));
@@ -398,6 +424,14 @@ fn survives(protocol: &str, transport: Transport, fault: Manner) {
     let begun = warned.matches("spans are lost on their way to the OTLP receiver: ").count();
     let over = warned.matches(" were lost on their way to the OTLP receiver: they arrive again").count();
     assert!(begun == over && (1..=3).contains(&begun), "{protocol} {fault:?}: {warned}");
+    let metrics = |said: &str| warned.matches(said).count();
+    let begun = metrics("metrics do not reach the OTLP receiver: ");
+    let over = metrics("metrics reach the OTLP receiver again");
+    assert!(begun == over && (1..=2).contains(&begun), "{protocol} {fault:?}: {warned}");
+    if long().is_some() {
+        let cost = said.lines().find(|line| line.starts_with("spans cost")).unwrap();
+        eprintln!("{protocol} {fault:?}: {cost}\n{warned}");
+    }
 }
 
 #[test]
@@ -455,7 +489,12 @@ fn an_absent_receiver_is_told_of_when_telemetry_is_dropped() {
         .unwrap();
     succeeded(&output);
     let said = stderr(&output);
-    let lines: Vec<_> = said.lines().collect();
+    let (of_metrics, lines): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.contains("metrics"));
+    assert_eq!(of_metrics.len(), 1, "{said}");
+    assert!(
+        of_metrics[0].starts_with("tracing-genai: metrics do not reach the OTLP receiver: HTTP export failed"),
+        "{said}"
+    );
     assert_eq!(lines.len(), 3, "{said}");
     assert!(
         lines[0].starts_with("tracing-genai: spans are lost on their way to the OTLP receiver: HTTP export"),
@@ -463,6 +502,89 @@ fn an_absent_receiver_is_told_of_when_telemetry_is_dropped() {
     );
     assert_eq!(lines[1], "tracing-genai: 3 spans were lost on their way to the OTLP receiver: it is shut down");
     assert!(lines[2].starts_with("tracing-genai: 3 spans were not exported before the shutdown: "), "{said}");
+}
+
+/// The delay of the test below, in milliseconds.
+const DELAY: u64 = 250;
+
+/// A conversation that goes on for ever, a turn each 20 ms, which says when each has ended.
+fn one_turn_after_the_other() -> ! {
+    let telemetry = Telemetry::from_env().unwrap();
+    tracing_subscriber::registry().with(telemetry.layer()).init();
+    let conversation = info_span!("conversation", conversation_id = "c-1");
+    for number in 1.. {
+        let turn = info_span!(parent: &conversation, "turn");
+        drop(info_span!(parent: &turn, "llm", model = "m"));
+        sleep(Duration::from_millis(20));
+        drop(turn);
+        println!("ended: {number}");
+    }
+    unreachable!("it is killed")
+}
+
+#[test]
+fn a_program_that_is_killed_loses_what_is_open_and_what_the_delay_held() {
+    const TEST: &str = "a_program_that_is_killed_loses_what_is_open_and_what_the_delay_held";
+    if is_child(TEST) {
+        one_turn_after_the_other();
+    }
+    let killed = |protocol: &str, transport| {
+        let receiver = Receiver::start(transport, Manner::Well);
+        let delay = ("OTEL_BSP_SCHEDULE_DELAY", DELAY.to_string());
+        let mut program = sending(TEST, &receiver, protocol)
+            .envs([delay])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        let mut ended = Vec::new();
+        let begun = Instant::now();
+        for line in lines {
+            let Some(number) = line.unwrap().strip_prefix("ended: ").map(|number| number.parse::<i64>().unwrap())
+            else {
+                continue;
+            };
+            ended.push((number, Instant::now()));
+            if begun.elapsed() > Duration::from_millis(1_500) {
+                break;
+            }
+        }
+        let at = Instant::now();
+        program.kill().unwrap();
+        assert_eq!(program.wait().unwrap().code(), None, "it did not end by itself");
+
+        // What was on its way is read from the connection; and a busy machine is late.
+        sleep(Duration::from_millis(200));
+        let held = Duration::from_millis(DELAY + 400);
+        let spans = receiver.spans();
+        let safe: Vec<_> = ended.iter().filter(|(_, ended)| at - *ended > held).map(|(number, _)| *number).collect();
+        assert!(safe.len() > 10, "{ended:?}");
+        for name in ["turn", "chat m"] {
+            let of_name = spans.iter().filter(|span| span.name == name);
+            let arrived: BTreeSet<_> = of_name.filter_map(turn_number).collect();
+            assert!(safe.iter().all(|number| arrived.contains(number)), "{protocol}: {safe:?} {arrived:?}");
+            assert!(arrived.len() < ended.len() + 2, "{protocol}: {arrived:?}");
+        }
+        // The conversation was open. What there is of it has its trace and its id.
+        assert!(spans.iter().all(|span| span.name != "conversation"));
+        let traces: BTreeSet<_> = spans.iter().map(|span| &span.trace_id).collect();
+        let ids = spans.iter().flat_map(|span| &span.attributes).filter(|pair| pair.key == "gen_ai.conversation.id");
+        assert_eq!((traces.len(), ids.count()), (1, spans.len()));
+    };
+    thread::scope(|scope| {
+        for (protocol, transport) in PROTOCOLS {
+            scope.spawn(|| killed(protocol, *transport));
+        }
+    });
+}
+
+fn turn_number(span: &Span) -> Option<i64> {
+    let number = span.attributes.iter().find(|pair| pair.key == "voice.turn.number")?;
+    match number.value.as_ref()?.value.as_ref()? {
+        Any::IntValue(number) => Some(*number),
+        _ => None,
+    }
 }
 
 #[test]
@@ -496,6 +618,7 @@ fn what_nothing_can_be_made_of_is_one_error() {
     let error = |name: &str, value: &str| {
         let output = child("what_nothing_can_be_made_of_is_one_error")
             .env("OTEL_TRACES_EXPORTER", "otlp")
+            .env("OTEL_METRICS_EXPORTER", "otlp")
             .env(name, value)
             .output()
             .unwrap();
@@ -517,6 +640,28 @@ fn what_nothing_can_be_made_of_is_one_error() {
         (PROTOCOL, "http/xml", "OTEL_EXPORTER_OTLP_PROTOCOL=\"http/xml\" can't be used: it is none of"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "OTEL_EXPORTER_OTLP_TIMEOUT=\"soon\" can't be used"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "rar", "OTEL_EXPORTER_OTLP_COMPRESSION=\"rar\" can't be used"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "ftp://x?key=hunter2",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=\"ftp://x\" can't be used: it does not begin",
+        ),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "json", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=\"json\" can't be used"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "0", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT=\"0\" can't be used"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+            "hunter2",
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS=\"…\" can't be used: entry 1",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+            "lz4",
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION=\"lz4\" can't be used",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "both",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=\"both\" can't be used: it is none of cumulative",
+        ),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,hunter2", "OTEL_EXPORTER_OTLP_HEADERS=\"…\" can't be used: entry 2 is no"),
     ] {
         let error = error(name, value);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread;
 
 use flate2::read::GzDecoder;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+use serde::de::DeserializeOwned;
 
 use super::{Manner, State};
 
@@ -32,14 +32,14 @@ fn converse(mut connection: &TcpStream, state: &State) -> io::Result<()> {
         let (status, more, answer) = match manner {
             // What a page would answer to whom a redirect has led there.
             _ if headers[":method"] == "GET" => ("200 OK".into(), String::new(), &[][..]),
-            Manner::Well | Manner::Absent => match decoded(&headers, &body) {
-                Some(request) => {
-                    let is_json = headers["content-type"] == "application/json";
-                    state.take(headers, request);
-                    ("200 OK".into(), String::new(), if is_json { &b"{}"[..] } else { &[] })
+            Manner::SpansOnly if headers[":path"] == "/v1/metrics" => ("404 Not Found".into(), String::new(), &[][..]),
+            Manner::Well | Manner::Absent | Manner::SpansOnly => {
+                let is_json = headers["content-type"] == "application/json";
+                match take(state, headers, &body) {
+                    Some(()) => ("200 OK".into(), String::new(), if is_json { &b"{}"[..] } else { &[] }),
+                    None => ("400 Bad Request".into(), String::new(), &[][..]),
                 }
-                None => ("400 Bad Request".into(), String::new(), &[][..]),
-            },
+            }
             Manner::Hang => {
                 state.hang();
                 return Ok(());
@@ -78,7 +78,19 @@ fn head(reader: &mut impl BufRead) -> io::Result<Option<BTreeMap<String, String>
     }
 }
 
-fn decoded(headers: &BTreeMap<String, String>, body: &[u8]) -> Option<ExportTraceServiceRequest> {
+/// Takes what is a request in the place for it.
+fn take(state: &State, headers: BTreeMap<String, String>, body: &[u8]) -> Option<()> {
+    if headers[":path"] == "/v1/metrics" {
+        let request = decoded(&headers, body)?;
+        state.take_metrics(headers, request);
+    } else {
+        let request = decoded(&headers, body)?;
+        state.take_spans(headers, request);
+    }
+    Some(())
+}
+
+fn decoded<R: Message + Default + DeserializeOwned>(headers: &BTreeMap<String, String>, body: &[u8]) -> Option<R> {
     let mut plain = Vec::new();
     match headers.get("content-encoding").map(String::as_str) {
         Some("gzip") => {
@@ -89,7 +101,7 @@ fn decoded(headers: &BTreeMap<String, String>, body: &[u8]) -> Option<ExportTrac
         _ => plain = body.to_owned(),
     }
     match headers["content-type"].as_str() {
-        "application/x-protobuf" => ExportTraceServiceRequest::decode(plain.as_slice()).ok(),
+        "application/x-protobuf" => R::decode(plain.as_slice()).ok(),
         "application/json" => serde_json::from_slice(&plain).ok(),
         _ => None,
     }

@@ -1,22 +1,55 @@
 //! An OTLP receiver in this process, with every fault that one can have.
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 mod grpc;
 mod http;
+pub(crate) mod rotel;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::ScopeMetrics;
 use opentelemetry_proto::tonic::trace::v1::Span;
+
+use crate::support::console::{child, stderr, stdout};
+
+pub(crate) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+pub(crate) const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+
+/// The protocols of this build, and what they need.
+pub(crate) const PROTOCOLS: &[(&str, Transport)] = &[
+    ("http/protobuf", Transport::Http),
+    #[cfg(feature = "otlp-json")]
+    ("http/json", Transport::Http),
+    #[cfg(feature = "otlp-grpc")]
+    ("grpc", Transport::Grpc),
+];
+
+/// This test program again, sending to this receiver.
+pub(crate) fn sending(test: &str, receiver: &Receiver, protocol: &str) -> Command {
+    let mut child = child(test);
+    child.env(ENDPOINT, receiver.endpoint()).env(PROTOCOL, protocol);
+    child
+}
+
+#[track_caller]
+pub(crate) fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
+}
 
 /// How a receiver receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It takes the spans.
+    /// It takes the spans and the metrics.
     Well,
+    /// It takes the spans, and has no place for metrics: 404, over gRPC `UNIMPLEMENTED`.
+    SpansOnly,
     /// Nobody listens.
     Absent,
     /// It reads the request and says nothing more for a minute.
@@ -49,22 +82,28 @@ pub(crate) struct Receiver {
 struct State {
     manner: Mutex<Manner>,
     changed: Condvar,
-    requests: Mutex<Vec<Request>>,
+    spans: Mutex<Vec<Request<ExportTraceServiceRequest>>>,
+    metrics: Mutex<Vec<Request<ExportMetricsServiceRequest>>>,
 }
 
 /// One request that it took.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub(crate) struct Request<B> {
     /// In lower case.
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: ExportTraceServiceRequest,
+    pub(crate) body: B,
 }
 
 impl Receiver {
     pub(crate) fn start(transport: Transport, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let control = TcpListener::bind("127.0.0.1:0").unwrap();
-        let state = State { manner: Mutex::new(manner), changed: Condvar::new(), requests: Mutex::default() };
+        let state = State {
+            manner: Mutex::new(manner),
+            changed: Condvar::new(),
+            spans: Mutex::default(),
+            metrics: Mutex::default(),
+        };
         let receiver = Self {
             address: listener.local_addr().unwrap(),
             control: control.local_addr().unwrap(),
@@ -82,6 +121,8 @@ impl Receiver {
                     other.listen(transport, TcpListener::bind(other.address).unwrap());
                 }
                 other.state.behave(Manner::Well);
+                // Whoever waits for a connection sees that it behaves now.
+                drop(TcpStream::connect(other.address));
             }
         });
         receiver
@@ -91,7 +132,10 @@ impl Receiver {
         let state = Arc::clone(&self.state);
         match transport {
             Transport::Http => thread::spawn(move || http::serve(&listener, &state)),
-            Transport::Grpc => thread::spawn(move || grpc::serve(listener, state)),
+            Transport::Grpc => thread::spawn(move || {
+                grpc::misbehave(&listener, &state);
+                grpc::serve(listener, state);
+            }),
         };
     }
 
@@ -105,8 +149,19 @@ impl Receiver {
         self.control.to_string()
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        self.state.requests.lock().unwrap().clone()
+    /// Those of spans.
+    pub(crate) fn requests(&self) -> Vec<Request<ExportTraceServiceRequest>> {
+        self.state.spans.lock().unwrap().clone()
+    }
+
+    pub(crate) fn requests_of_metrics(&self) -> Vec<Request<ExportMetricsServiceRequest>> {
+        self.state.metrics.lock().unwrap().clone()
+    }
+
+    /// The metrics of the last request.
+    pub(crate) fn metrics(&self) -> Vec<ScopeMetrics> {
+        let last = self.requests_of_metrics().pop().map(|request| request.body.resource_metrics).unwrap_or_default();
+        last.into_iter().flat_map(|resource| resource.scope_metrics).collect()
     }
 
     /// All spans that it took, in the order in which they started.
@@ -139,7 +194,11 @@ impl State {
         }
     }
 
-    fn take(&self, headers: BTreeMap<String, String>, body: ExportTraceServiceRequest) {
-        self.requests.lock().unwrap().push(Request { headers, body });
+    fn take_spans(&self, headers: BTreeMap<String, String>, body: ExportTraceServiceRequest) {
+        self.spans.lock().unwrap().push(Request { headers, body });
+    }
+
+    fn take_metrics(&self, headers: BTreeMap<String, String>, body: ExportMetricsServiceRequest) {
+        self.metrics.lock().unwrap().push(Request { headers, body });
     }
 }

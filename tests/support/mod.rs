@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test crate uses its part")]
 
 pub(crate) mod console;
+pub(crate) mod measured;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
