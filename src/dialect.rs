@@ -24,6 +24,8 @@ pub enum Dialect {
     OpenInference,
     /// Langfuse: observation types, completion start time, usage and cost details, session and user.
     Langfuse,
+    /// MLflow: what a call cost, instead of MLflow's own price list.
+    Mlflow,
 }
 
 /// A set of dialects.
@@ -96,6 +98,9 @@ pub(crate) fn attributes(dialects: Dialects, span: &Finished<'_>) -> Vec<(&'stat
     }
     if dialects.has(Dialect::Langfuse) {
         added.extend(langfuse(span));
+    }
+    if dialects.has(Dialect::Mlflow) {
+        added.extend(mlflow(span));
     }
     added
 }
@@ -244,6 +249,14 @@ fn langfuse(span: &Finished<'_>) -> Added {
     };
     added.extend(trace_name.map(|name| (LANGFUSE_TRACE_NAME, name.to_owned().into())));
     added
+}
+
+/// MLflow adds up the costs of a trace, but for spans below one that has a cost: as our totals do.
+fn mlflow(span: &Finished<'_>) -> Added {
+    let Some(Value::F64(cost)) = span.fields.get(COST) else { return Vec::new() };
+    // It is read as JSON. All three must be there; which part was the input's nobody knows.
+    let cost = format!("{{\"input_cost\":0.0,\"output_cost\":0.0,\"total_cost\":{cost}}}");
+    vec![(MLFLOW_COST, cost.into())]
 }
 
 /// Tokens by type. Langfuse adds the types up, so what was read from a cache, or was audio, is not in `input` as well.

@@ -216,6 +216,8 @@ attributes! {
     Plain LANGFUSE_SESSION = "langfuse.session.id";
     Plain LANGFUSE_USER = "langfuse.user.id";
     Plain LANGFUSE_TRACE_NAME = "langfuse.trace.name";
+    // MLflow, a dialect.
+    Plain MLFLOW_COST = "mlflow.llm.cost";
 }
 
 /// `error.type` of a failure that has no better name (core conventions).

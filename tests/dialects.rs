@@ -77,7 +77,7 @@ fn session() {
 #[test]
 fn a_dialect_only_adds() {
     let plain = exported_with(&GenAi::new().with_content(Content::Spans), session);
-    for dialect in [Dialect::OpenInference, Dialect::Langfuse] {
+    for dialect in [Dialect::OpenInference, Dialect::Langfuse, Dialect::Mlflow] {
         let exported = exported_with(&on(dialect), session);
         assert_eq!(exported.to_string(), plain.to_string());
         for span in &plain.spans {
@@ -228,8 +228,19 @@ fn langfuse_has_types_times_and_details() {
 }
 
 #[test]
+fn mlflow_is_told_the_cost_and_nothing_else() {
+    let mlflow = on(Dialect::Mlflow);
+    let cost = r#"{"input_cost":0.0,"output_cost":0.0,"total_cost":0.25}"#;
+    assert_eq!(added(&mlflow, session, "chat gpt-4o"), row(&[("mlflow.llm.cost", cost.into())]));
+    for span in ["conversation", "turn", "speech_to_text nova-3", "execute_tool clock"] {
+        assert_eq!(added(&mlflow, session, span), row(&[]), "{span}");
+    }
+}
+
+#[test]
 fn nothing_is_made_up() {
-    let genai = on(Dialect::Pipecat).with_dialect(Dialect::OpenInference).with_dialect(Dialect::Langfuse);
+    let every = [Dialect::Pipecat, Dialect::OpenInference, Dialect::Langfuse, Dialect::Mlflow];
+    let genai = every.into_iter().fold(GenAi::new().with_content(Content::Spans), GenAi::with_dialect);
     let exported: Exported = exported_with(&genai, || drop(info_span!("llm", output_tokens = Empty)));
     let attributes = exported.attributes("llm");
     assert_eq!(
