@@ -211,7 +211,21 @@ fn openinference(span: &Finished<'_>) -> Added {
         added.push((value, said.to_owned().into()));
         added.push((mime_type, if is_json { "application/json" } else { "text/plain" }.into()));
     }
+    if let Some(answer) = unfinished_answer(span.fields) {
+        added.push((OI_OUTPUT_ROLE, "assistant".into()));
+        added.push((OI_OUTPUT_CONTENT, answer.into()));
+    }
     added
+}
+
+/// The text of an answer whose message does not say why it ended. The conventions want that no more, but Phoenix reads only
+/// messages that have it.
+fn unfinished_answer(fields: &Fields) -> Option<String> {
+    let messages = Json::parse(fields.text(OUTPUT_MESSAGES)?)?;
+    let message = messages.as_list()?.first().filter(|message| message.get("finish_reason").is_none())?;
+    let texts = message.get("parts")?.as_list()?.iter().filter(|part| part.text("type") == Some("text"));
+    let texts: Vec<&str> = texts.filter_map(|part| part.text("content")).collect();
+    Some(texts.join("\n")).filter(|text| !text.is_empty())
 }
 
 fn langfuse(span: &Finished<'_>) -> Added {

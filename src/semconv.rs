@@ -207,6 +207,8 @@ attributes! {
     Plain OI_OUTPUT_MIME_TYPE = "output.mime_type";
     Content OI_INPUT_VALUE = "input.value";
     Content OI_OUTPUT_VALUE = "output.value";
+    Content OI_OUTPUT_ROLE = "llm.output_messages.0.message.role";
+    Content OI_OUTPUT_CONTENT = "llm.output_messages.0.message.content";
 
     // Langfuse, a dialect.
     Plain LANGFUSE_OBSERVATION_TYPE = "langfuse.observation.type";

@@ -169,6 +169,8 @@ fn openinference_has_kinds_counts_and_values() {
         ("input.mime_type", "application/json".into()),
         ("output.value", "It is noon.".into()),
         ("output.mime_type", "text/plain".into()),
+        ("llm.output_messages.0.message.role", "assistant".into()),
+        ("llm.output_messages.0.message.content", "It is noon.".into()),
     ]);
     assert_eq!(llm, expected);
     let exported = exported_with(&openinference, || {
@@ -197,6 +199,17 @@ fn openinference_has_kinds_counts_and_values() {
     assert_eq!(exported.attribute("invoke_workflow", "session.id"), Some("s-1".into()));
     assert_eq!(exported.attribute("execute_tool clock", "input.value"), Some(r#"{"tz":"CET"}"#.into()));
     assert_eq!(exported.attribute("speech_to_text nova-3", "output.value"), Some("Noon?".into()));
+}
+
+#[test]
+fn openinference_leaves_messages_alone_that_say_why_they_ended() {
+    let exported = exported_with(&on(Dialect::OpenInference), || {
+        let answer =
+            r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Hi"}}]}"#;
+        drop(info_span!("llm", completion = answer));
+    });
+    assert_eq!(exported.attribute("chat", "llm.output_messages.0.message.content"), None);
+    assert!(exported.attribute("chat", "gen_ai.output.messages").is_some());
 }
 
 #[test]
