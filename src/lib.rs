@@ -143,3 +143,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../DIALECTS.md")]
 struct DialectsPage;
+
+/// The programs of the recipes.
+#[cfg(doctest)]
+#[doc = include_str!("../RECIPES.md")]
+struct RecipesPage;
