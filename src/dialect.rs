@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use crate::mapping;
 #[allow(clippy::wildcard_imports, reason = "dialects name nearly every attribute that there is")]
 use crate::semconv::*;
+use crate::words::{Words, text_of};
 
 /// The names that a backend or a peer has for what we export, besides the conventions' own. Several may be on; `DIALECTS.md`
 /// in the repository says what each backend shows.
@@ -44,6 +45,11 @@ impl Dialects {
 
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether one wants to know on a turn and on a conversation what was said in it.
+    pub(crate) fn want_words(self) -> bool {
+        self.has(Dialect::OpenInference)
     }
 
     /// The name that a dialect has for a span of this kind.
@@ -81,6 +87,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) fields: &'a Fields,
     /// Its content, as it may leave.
     pub(crate) said: &'a [(Slot, String)],
+    /// What was said in it, if it is a turn or a conversation.
+    pub(crate) words: &'a Words,
     /// Seconds.
     pub(crate) duration: f64,
     /// When its first token or byte came, in RFC 3339.
@@ -202,11 +210,11 @@ fn openinference(span: &Finished<'_>) -> Added {
     }
     let inputs = [Slot::Input, Slot::Spoken, Slot::Heard, Slot::Arguments, Slot::Inputs];
     let outputs = [Slot::Output, Slot::Transcript, Slot::Result, Slot::State];
-    for (slots, value, mime_type) in [
-        (inputs.as_slice(), OI_INPUT_VALUE, OI_INPUT_MIME_TYPE),
-        (outputs.as_slice(), OI_OUTPUT_VALUE, OI_OUTPUT_MIME_TYPE),
+    for (slots, words, value, mime_type) in [
+        (inputs.as_slice(), span.words.input(), OI_INPUT_VALUE, OI_INPUT_MIME_TYPE),
+        (outputs.as_slice(), span.words.output(), OI_OUTPUT_VALUE, OI_OUTPUT_MIME_TYPE),
     ] {
-        let Some(said) = slots.iter().find_map(|slot| span.said(*slot)) else { continue };
+        let Some(said) = slots.iter().find_map(|slot| span.said(*slot)).or(words) else { continue };
         let is_json = Json::parse(said).is_some();
         added.push((value, said.to_owned().into()));
         added.push((mime_type, if is_json { "application/json" } else { "text/plain" }.into()));
@@ -223,9 +231,7 @@ fn openinference(span: &Finished<'_>) -> Added {
 fn unfinished_answer(fields: &Fields) -> Option<String> {
     let messages = Json::parse(fields.text(OUTPUT_MESSAGES)?)?;
     let message = messages.as_list()?.first().filter(|message| message.get("finish_reason").is_none())?;
-    let texts = message.get("parts")?.as_list()?.iter().filter(|part| part.text("type") == Some("text"));
-    let texts: Vec<&str> = texts.filter_map(|part| part.text("content")).collect();
-    Some(texts.join("\n")).filter(|text| !text.is_empty())
+    text_of(message)
 }
 
 fn langfuse(span: &Finished<'_>) -> Added {

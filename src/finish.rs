@@ -7,6 +7,7 @@ use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
 use crate::content::{self, Content, Rules, Slot};
+use crate::conversation::{Conversation, TurnKey};
 use crate::core::Core;
 use crate::dialect::{self, Finished};
 use crate::event::Said;
@@ -18,10 +19,11 @@ use crate::metrics::Measured;
 use crate::semconv::is_error_text;
 use crate::span;
 use crate::totals::Totals;
+use crate::words::Words;
 
 /// A span that ends.
 #[derive(Debug)]
-pub(crate) struct Finishing {
+pub(crate) struct Finishing<'a> {
     pub(crate) kind: Option<Kind>,
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
@@ -37,11 +39,13 @@ pub(crate) struct Finishing {
     pub(crate) is_attempt: bool,
     /// What its attempts used.
     pub(crate) attempts: Totals,
+    /// The conversation that it is in, and the turn that it is in, or is.
+    pub(crate) place: Option<(&'a Conversation, Option<TurnKey>)>,
 }
 
 /// Adds what was said, as far as it may leave, and what the dialects say, and ends it. Nothing may be locked: redactors
 /// are the user's code.
-pub(crate) fn end(core: &Core, mut finishing: Finishing) {
+pub(crate) fn end(core: &Core, mut finishing: Finishing<'_>) {
     let rules = core.rules();
     if !core.options.error_text {
         finishing.fields.drop_error_texts();
@@ -66,6 +70,7 @@ pub(crate) fn end(core: &Core, mut finishing: Finishing) {
             kind,
             fields: &finishing.fields,
             said: &said,
+            words: &words(core, kind, &finishing),
             duration: end.saturating_duration_since(started).as_secs_f64(),
             first_chunk: first_chunk.map(|at| rfc3339(anchor.wall(at))),
         };
@@ -87,7 +92,37 @@ pub(crate) fn end(core: &Core, mut finishing: Finishing) {
     span::end(core.counters(), ending);
 }
 
-fn measure(core: &Core, finishing: &Finishing) {
+/// What was said in a turn or a conversation that ends. What was said in any other span is kept for those, if a dialect wants
+/// it.
+fn words(core: &Core, kind: Kind, finishing: &Finishing<'_>) -> Words {
+    let is_wanted = core.options.content == Content::Spans && core.options.dialects.want_words();
+    // What an attempt says its call says, too.
+    let Some((conversation, turn)) = finishing.place.filter(|_| is_wanted && !finishing.is_attempt) else {
+        return Words::default();
+    };
+    let own = Words::of(kind, &finishing.fields);
+    match kind {
+        Kind::Conversation => conversation.words(),
+        Kind::Turn => conversation.end_words(turn, own),
+        Kind::Stt
+        | Kind::Llm
+        | Kind::Tts
+        | Kind::Tool
+        | Kind::Agent
+        | Kind::Workflow
+        | Kind::Step
+        | Kind::Embeddings
+        | Kind::Retrieval
+        | Kind::Realtime => {
+            if own != Words::default() {
+                conversation.add_words(turn, own, core.options.max_content_len);
+            }
+            Words::default()
+        }
+    }
+}
+
+fn measure(core: &Core, finishing: &Finishing<'_>) {
     let (Some(metrics), Some(kind)) = (&core.metrics, finishing.kind.filter(|_| !finishing.is_attempt)) else { return };
     let measured = Measured {
         kind,
@@ -99,7 +134,7 @@ fn measure(core: &Core, finishing: &Finishing) {
     metrics.record(&measured, core.counters());
 }
 
-impl Finishing {
+impl Finishing<'_> {
     /// Seconds.
     fn duration(&self) -> f64 {
         self.end.saturating_duration_since(self.started).as_secs_f64()

@@ -95,6 +95,7 @@ mod turn;
 mod value;
 mod variables;
 mod visit;
+mod words;
 
 pub use console::console_from_env;
 pub use content::Content;

@@ -172,9 +172,11 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     price(core, &mut open);
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
     let is_attempt = open.attempt_of.is_some();
-    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, below, .. } = *open;
+    let OpenSpan { kind, span_name, context, fields, failure, anchor, started, conversation, turn, below, .. } = *open;
     let attempts = below.attempts;
-    let finishing = Finishing { kind, span_name, context, fields, failure, anchor, started, end, is_attempt, attempts };
+    let place = conversation.as_deref().map(|conversation| (conversation, turn));
+    let finishing =
+        Finishing { kind, span_name, context, fields, failure, anchor, started, end, is_attempt, attempts, place };
     finish::end(core, finishing);
     count_conversation(core, kind, -1);
     finish_made(core, conversation.zip(finish), now, incomplete);

@@ -199,6 +199,10 @@ fn openinference_has_kinds_counts_and_values() {
     assert_eq!(exported.attribute("invoke_workflow", "session.id"), Some("s-1".into()));
     assert_eq!(exported.attribute("execute_tool clock", "input.value"), Some(r#"{"tz":"CET"}"#.into()));
     assert_eq!(exported.attribute("speech_to_text nova-3", "output.value"), Some("Noon?".into()));
+    for span in ["turn", "conversation"] {
+        assert_eq!(exported.attribute(span, "input.value"), Some("Noon?".into()), "{span}");
+        assert_eq!(exported.attribute(span, "output.value"), Some("It is noon.".into()), "{span}");
+    }
 }
 
 #[test]
