@@ -322,6 +322,28 @@ fn only_semconv_holds_attribute_names() {
     }
 }
 
+/// A policy or a query that names an attribute which is called something else finds nothing, and nobody is told.
+#[test]
+fn pages_and_configurations_name_attributes_that_there_are() {
+    let names: BTreeSet<String> = ["semconv", "metrics"]
+        .iter()
+        .flat_map(|module| sources()[*module].split('"').map(str::to_owned).collect::<Vec<_>>())
+        .filter(|name| name.starts_with("voice.") || name.starts_with("gen_ai."))
+        .collect();
+    let is_known =
+        |name: &str| names.contains(name) || names.iter().any(|known| known.starts_with(&format!("{name}.")));
+    for page in ["RECIPES.md", "SCALE.md", "examples/collector/gateway.yaml"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_' || c == '.'));
+        let words = words.map(|word| word.trim_start_matches("span.").trim_end_matches('.'));
+        let found: Vec<&str> = words.filter(|word| word.starts_with("voice.") || word.starts_with("gen_ai.")).collect();
+        assert!(!found.is_empty(), "{page}");
+        for name in found {
+            assert!(is_known(name), "{page} names {name}");
+        }
+    }
+}
+
 #[test]
 fn only_span_starts_and_ends_spans() {
     for (module, source) in sources() {

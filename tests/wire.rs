@@ -8,7 +8,6 @@
 
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod receiver;
-#[allow(dead_code, reason = "the other tests use the rest")]
 mod support;
 
 use std::fs;
