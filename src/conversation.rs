@@ -17,6 +17,7 @@ use crate::kind::Kind;
 use crate::ongoing::{Body, Ended, Hook, MadeTurn, Turn};
 use crate::totals::Totals;
 use crate::turn::{At, Exchange, Speaking};
+use crate::words::Words;
 
 /// Closed turns that a late service may still name by their number.
 const RECENT_TURNS: usize = 8;
@@ -56,6 +57,8 @@ struct State {
     /// It has ended: nothing that is heard of it makes a turn any more.
     closed: bool,
     totals: Totals,
+    /// What was said in its turns, if a dialect wants to know.
+    words: Option<Box<Words>>,
     /// The turn before.
     last: Option<SpanContext>,
 }
@@ -305,6 +308,33 @@ impl Conversation {
     /// What its services used so far.
     pub(crate) fn totals(&self) -> Totals {
         self.state.lock().totals
+    }
+
+    /// A service said something in this turn, or in none.
+    pub(crate) fn add_words(&self, turn: Option<TurnKey>, words: Words, max_len: usize) {
+        let mut state = self.state.lock();
+        match turn {
+            Some(turn) => {
+                if let Some(turn) = state.turns.get_mut(&turn) {
+                    turn.words.get_or_insert_default().add(words, max_len);
+                }
+            }
+            None => state.words.get_or_insert_default().follow(&words),
+        }
+    }
+
+    /// A turn ends in which this was said, besides what its services said. Comes back with all of it.
+    pub(crate) fn end_words(&self, turn: Option<TurnKey>, words: Words) -> Words {
+        let mut state = self.state.lock();
+        let inside = turn.and_then(|turn| state.turns.get_mut(&turn)?.words.take());
+        let words = words.or(inside.map(|inside| *inside).unwrap_or_default());
+        state.words.get_or_insert_default().follow(&words);
+        words
+    }
+
+    /// What was said in its turns so far.
+    pub(crate) fn words(&self) -> Words {
+        self.state.lock().words.as_deref().cloned().unwrap_or_default()
     }
 
     /// Since when nothing happens in it, if it could be forgotten: it has no span, and nothing of the program's is open.

@@ -239,6 +239,11 @@ impl Options {
         self.meter.as_ref().map(|meter| Metrics::new(choice(meter)))
     }
 
+    /// Whether turns and conversations say what was said in them.
+    pub(crate) fn wants_words(&self) -> bool {
+        self.content == Content::Spans && self.dialects.want_words()
+    }
+
     /// Whether the messages of events of this target are content.
     pub(crate) fn is_content_target(&self, target: &str) -> bool {
         let is_in = |listed: &String| {

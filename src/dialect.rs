@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use crate::mapping;
 #[allow(clippy::wildcard_imports, reason = "dialects name nearly every attribute that there is")]
 use crate::semconv::*;
+use crate::words::{Words, text_of};
 
 /// The names that a backend or a peer has for what we export, besides the conventions' own. Several may be on; `DIALECTS.md`
 /// in the repository says what each backend shows.
@@ -24,6 +25,8 @@ pub enum Dialect {
     OpenInference,
     /// Langfuse: observation types, completion start time, usage and cost details, session and user.
     Langfuse,
+    /// MLflow: what a call cost, instead of MLflow's own price list.
+    Mlflow,
 }
 
 /// A set of dialects.
@@ -42,6 +45,11 @@ impl Dialects {
 
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether one wants to know on a turn and on a conversation what was said in it.
+    pub(crate) fn want_words(self) -> bool {
+        self.has(Dialect::OpenInference)
     }
 
     /// The name that a dialect has for a span of this kind.
@@ -79,6 +87,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) fields: &'a Fields,
     /// Its content, as it may leave.
     pub(crate) said: &'a [(Slot, String)],
+    /// What was said in it, if it is a turn or a conversation.
+    pub(crate) words: &'a Words,
     /// Seconds.
     pub(crate) duration: f64,
     /// When its first token or byte came, in RFC 3339.
@@ -96,6 +106,9 @@ pub(crate) fn attributes(dialects: Dialects, span: &Finished<'_>) -> Vec<(Key, V
     }
     if dialects.has(Dialect::Langfuse) {
         added.extend(langfuse(span));
+    }
+    if dialects.has(Dialect::Mlflow) {
+        added.extend(mlflow(span));
     }
     added
 }
@@ -197,16 +210,28 @@ fn openinference(span: &Finished<'_>) -> Added {
     }
     let inputs = [Slot::Input, Slot::Spoken, Slot::Heard, Slot::Arguments, Slot::Inputs];
     let outputs = [Slot::Output, Slot::Transcript, Slot::Result, Slot::State];
-    for (slots, value, mime_type) in [
-        (inputs.as_slice(), OI_INPUT_VALUE, OI_INPUT_MIME_TYPE),
-        (outputs.as_slice(), OI_OUTPUT_VALUE, OI_OUTPUT_MIME_TYPE),
+    for (slots, words, value, mime_type) in [
+        (inputs.as_slice(), span.words.input(), OI_INPUT_VALUE, OI_INPUT_MIME_TYPE),
+        (outputs.as_slice(), span.words.output(), OI_OUTPUT_VALUE, OI_OUTPUT_MIME_TYPE),
     ] {
-        let Some(said) = slots.iter().find_map(|slot| span.said(*slot)) else { continue };
+        let Some(said) = slots.iter().find_map(|slot| span.said(*slot)).or(words) else { continue };
         let is_json = Json::parse(said).is_some();
         added.push((value, said.to_owned().into()));
         added.push((mime_type, if is_json { "application/json" } else { "text/plain" }.into()));
     }
+    if let Some(answer) = unfinished_answer(span.fields) {
+        added.push((OI_OUTPUT_ROLE, "assistant".into()));
+        added.push((OI_OUTPUT_CONTENT, answer.into()));
+    }
     added
+}
+
+/// The text of an answer whose message does not say why it ended. The conventions want that no more, but Phoenix reads only
+/// messages that have it.
+fn unfinished_answer(fields: &Fields) -> Option<String> {
+    let messages = Json::parse(fields.text(OUTPUT_MESSAGES)?)?;
+    let message = messages.as_list()?.first().filter(|message| message.get("finish_reason").is_none())?;
+    text_of(message)
 }
 
 fn langfuse(span: &Finished<'_>) -> Added {
@@ -244,6 +269,14 @@ fn langfuse(span: &Finished<'_>) -> Added {
     };
     added.extend(trace_name.map(|name| (LANGFUSE_TRACE_NAME, name.to_owned().into())));
     added
+}
+
+/// MLflow adds up the costs of a trace, but for spans below one that has a cost: as our totals do.
+fn mlflow(span: &Finished<'_>) -> Added {
+    let Some(Value::F64(cost)) = span.fields.get(COST) else { return Vec::new() };
+    // It is read as JSON. All three must be there; which part was the input's nobody knows.
+    let cost = format!("{{\"input_cost\":0.0,\"output_cost\":0.0,\"total_cost\":{cost}}}");
+    vec![(MLFLOW_COST, cost.into())]
 }
 
 /// Tokens by type. Langfuse adds the types up, so what was read from a cache, or was audio, is not in `input` as well.

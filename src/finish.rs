@@ -7,6 +7,7 @@ use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
 use crate::content::{self, Content, Rules, Slot};
+use crate::conversation::{Conversation, TurnKey};
 use crate::core::Core;
 use crate::dialect::{self, Finished};
 use crate::event::Said;
@@ -18,6 +19,7 @@ use crate::metrics::Measured;
 use crate::semconv::is_error_text;
 use crate::span;
 use crate::totals::Totals;
+use crate::words::Words;
 
 /// A span that ends.
 #[derive(Debug)]
@@ -37,12 +39,14 @@ pub(crate) struct Finishing<'a> {
     pub(crate) is_attempt: bool,
     /// What its attempts used.
     pub(crate) attempts: Totals,
+    /// The conversation that it is in, and the turn that it is in, or is.
+    pub(crate) place: Option<(&'a Conversation, Option<TurnKey>)>,
 }
 
 /// Adds what was said, as far as it may leave, and what the dialects say, and ends it. Nothing may be locked: redactors
 /// are the user's code.
 pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
-    let Finishing { kind, span_name, context, fields, mut failure, anchor, started, end, is_attempt, attempts } =
+    let Finishing { kind, span_name, context, fields, mut failure, anchor, started, end, is_attempt, attempts, place } =
         finishing;
     let rules = core.rules();
     if !core.options.error_text {
@@ -76,6 +80,7 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
             kind,
             fields,
             said: &said,
+            words: &words(core, kind, fields, place.filter(|_| !is_attempt)),
             duration: end.saturating_duration_since(started).as_secs_f64(),
             first_chunk: first_chunk.map(|at| rfc3339(anchor.wall(at))),
         };
@@ -94,6 +99,32 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         end: anchor.wall(end),
     };
     span::end(core.counters(), ending);
+}
+
+/// What was said in a turn or a conversation that ends. What was said in any other span is kept for those, if a dialect wants
+/// it.
+fn words(core: &Core, kind: Kind, fields: &Fields, place: Option<(&Conversation, Option<TurnKey>)>) -> Words {
+    let Some((conversation, turn)) = place.filter(|_| core.options.wants_words()) else { return Words::default() };
+    let own = Words::of(kind, fields);
+    match kind {
+        Kind::Conversation => conversation.words(),
+        Kind::Turn => conversation.end_words(turn, own),
+        Kind::Stt
+        | Kind::Llm
+        | Kind::Tts
+        | Kind::Tool
+        | Kind::Agent
+        | Kind::Workflow
+        | Kind::Step
+        | Kind::Embeddings
+        | Kind::Retrieval
+        | Kind::Realtime => {
+            if own != Words::default() {
+                conversation.add_words(turn, own, core.options.max_content_len);
+            }
+            Words::default()
+        }
+    }
 }
 
 /// What of an event may leave: its content if that is asked for, its message if that is not content, what it says about an

@@ -99,6 +99,7 @@ mod turn;
 mod value;
 mod variables;
 mod visit;
+mod words;
 
 pub use console::console_from_env;
 pub use content::Content;
@@ -147,3 +148,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../DIALECTS.md")]
 struct DialectsPage;
+
+/// The programs of the recipes.
+#[cfg(doctest)]
+#[doc = include_str!("../RECIPES.md")]
+struct RecipesPage;

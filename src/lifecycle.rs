@@ -167,6 +167,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     price(core, &mut open);
+    let place = open.conversation.clone().filter(|_| core.options.wants_words());
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
     let OpenSpan { kind, span_name, anchor, started, .. } = *open;
     let finishing = Finishing {
@@ -180,6 +181,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         end,
         is_attempt: open.attempt_of.is_some(),
         attempts: open.below.attempts,
+        place: place.as_ref().map(|conversation| (&**conversation, open.turn)),
     };
     finish::end(core, finishing);
     count_conversation(core, kind, -1);

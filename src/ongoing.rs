@@ -9,6 +9,7 @@ use crate::inherited::Inherited;
 use crate::kind::Kind;
 use crate::totals::Totals;
 use crate::turn::{At, Call, EndReason, Exchange, Latency};
+use crate::words::Words;
 
 /// Calls that explain the latency of one turn; a turn that makes more is no longer somebody waiting.
 const MAX_CALLS: usize = 1_024;
@@ -32,6 +33,8 @@ pub(crate) struct Turn {
     pub(crate) exchange: Exchange,
     pub(crate) calls: Vec<(u64, Call)>,
     pub(crate) totals: Totals,
+    /// What was said in it, if a dialect wants to know.
+    pub(crate) words: Option<Box<Words>>,
     /// What the program said.
     pub(crate) interrupted: Option<bool>,
     pub(crate) hung_up: bool,
@@ -86,6 +89,7 @@ impl Turn {
             exchange: Exchange::default(),
             calls: Vec::new(),
             totals: Totals::default(),
+            words: None,
             interrupted: None,
             hung_up: false,
             closed: false,

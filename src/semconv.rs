@@ -298,6 +298,8 @@ attributes! {
     Plain OI_OUTPUT_MIME_TYPE = "output.mime_type";
     Content OI_INPUT_VALUE = "input.value";
     Content OI_OUTPUT_VALUE = "output.value";
+    Content OI_OUTPUT_ROLE = "llm.output_messages.0.message.role";
+    Content OI_OUTPUT_CONTENT = "llm.output_messages.0.message.content";
 
     // Langfuse, a dialect.
     Plain LANGFUSE_OBSERVATION_TYPE = "langfuse.observation.type";
@@ -307,6 +309,9 @@ attributes! {
     Plain LANGFUSE_SESSION = "langfuse.session.id";
     Plain LANGFUSE_USER = "langfuse.user.id";
     Plain LANGFUSE_TRACE_NAME = "langfuse.trace.name";
+
+    // MLflow, a dialect.
+    Plain MLFLOW_COST = "mlflow.llm.cost";
 
     // Instruments. Those that are called as an attribute are not here again.
     Plain METRIC_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration";

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -254,6 +255,138 @@ fn the_console_shows_no_more() {
     let output = child("the_console_shows_no_more").env("OTEL_CONSOLE_EXPORT", "true").output().unwrap();
     assert!(stdout(&output).contains("execute_tool"));
     assert!(!stdout(&output).contains(MARKER));
+}
+
+/// What the OpenInference dialect shows of a span as what came in and what went out.
+fn in_and_out(exported: &Exported, span: &str) -> Vec<[Option<String>; 2]> {
+    let value =
+        |attributes: &BTreeMap<String, Value>, key: &str| attributes.get(key).map(|value| value.as_str().into_owned());
+    let spans = exported.spans.iter().filter(|exported| exported.name == span).map(attributes);
+    spans.map(|span| [value(&span, "input.value"), value(&span, "output.value")]).collect()
+}
+
+fn said(input: &str, output: &str) -> [Option<String>; 2] {
+    [input, output].map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// Two turns: the first in two utterances, with a tool and two sentences, the second one cut off; and a greeting before.
+fn two_turns() {
+    let conversation = info_span!("conversation", conversation_id = "c-1").entered();
+    drop(info_span!("tts", text = "Hello!"));
+    info_span!("turn").in_scope(|| {
+        drop(info_span!("stt", transcript = "What time"));
+        drop(info_span!("stt", transcript = "is it?"));
+        drop(info_span!("llm", prompt = "What time is it?", completion = Empty));
+        drop(info_span!("tool", arguments = "{}", result = "12:00"));
+        drop(info_span!("llm", prompt = "What time is it?", completion = "It is noon. Lunch!"));
+        drop(info_span!("tts", text = "It is noon."));
+        drop(info_span!("tts", text = "Lunch!"));
+    });
+    info_span!("turn").in_scope(|| {
+        drop(info_span!("stt", transcript = "Thanks."));
+        drop(info_span!("llm", prompt = "Thanks.", completion = "Any time, and"));
+    });
+    drop(conversation);
+}
+
+#[test]
+fn a_turn_and_a_conversation_say_what_was_said_in_them() {
+    let exported = exported_with(&on().with_dialect(Dialect::OpenInference), two_turns);
+    let turns = [said("What time is it?", "It is noon. Lunch!"), said("Thanks.", "Any time, and")];
+    assert_eq!(in_and_out(&exported, "turn"), turns);
+    assert_eq!(in_and_out(&exported, "conversation"), [said("What time is it?", "Any time, and")]);
+    let conversation = exported.attributes("conversation");
+    assert_eq!(conversation["input.mime_type"], Value::from("text/plain"));
+}
+
+#[test]
+fn nothing_is_said_of_them_without_content_or_without_the_dialect() {
+    let others = [Dialect::Pipecat, Dialect::Langfuse, Dialect::Mlflow];
+    for genai in
+        [GenAi::new().with_dialect(Dialect::OpenInference), on(), others.into_iter().fold(on(), GenAi::with_dialect)]
+    {
+        let exported = exported_with(&genai, two_turns);
+        for span in ["turn", "conversation"] {
+            assert!(in_and_out(&exported, span).iter().all(|shown| *shown == said("", "")), "{span}");
+            let texts = exported.spans.iter().filter(|exported| exported.name == span).map(|span| format!("{span:?}"));
+            assert!(texts.into_iter().all(|text| !text.contains("noon") && !text.contains("What time")));
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_them_is_redacted_and_cut() {
+    let genai = on().with_dialect(Dialect::OpenInference).with_max_content_len(40);
+    let genai = genai.with_redaction(|_, text| text.replace("4711", "####").into());
+    let exported = exported_with(&genai, || {
+        let conversation = info_span!("conversation").entered();
+        let turn = info_span!("turn").entered();
+        for _ in 0..9 {
+            drop(info_span!("stt", transcript = MARKER));
+            drop(info_span!("llm", completion = MARKER));
+        }
+        drop((turn, conversation));
+    });
+    for span in ["turn", "conversation"] {
+        let shown = in_and_out(&exported, span);
+        let [[Some(input), Some(output)]] = shown.as_slice() else { panic!("{span}: {shown:?}") };
+        assert_eq!(output, "the secret is ####");
+        assert!(input.starts_with("the secret is #### the sec") && input.ends_with("…[truncated]"), "{input}");
+        assert!(input.len() <= 40);
+    }
+}
+
+#[test]
+fn a_turns_own_words_come_first() {
+    let exported = exported_with(&on().with_dialect(Dialect::OpenInference), || {
+        let conversation = info_span!("conversation").entered();
+        info_span!("turn", prompt = "own question", completion = "own answer").in_scope(|| {
+            drop(info_span!("llm", prompt = "a template, with the question in it", completion = "a draft"));
+        });
+        info_span!("turn").in_scope(|| drop(info_span!("agent", input = "to an agent", output = "by an agent")));
+        drop(conversation);
+    });
+    let turns = [said("own question", "own answer"), said("to an agent", "by an agent")];
+    assert_eq!(in_and_out(&exported, "turn"), turns);
+    assert_eq!(in_and_out(&exported, "conversation"), [said("own question", "by an agent")]);
+}
+
+#[test]
+fn an_attempt_is_not_said_twice() {
+    let exported = exported_with(&on().with_dialect(Dialect::OpenInference), || {
+        let _turn = info_span!("turn").entered();
+        let _call = info_span!("tts", text = "Once.").entered();
+        drop(info_span!("tts", text = "Once.", error = "reset"));
+        drop(info_span!("tts", text = "Once."));
+    });
+    assert_eq!(in_and_out(&exported, "turn"), [said("", "Once.")]);
+}
+
+#[test]
+fn turns_of_speaking_events_say_it_too() {
+    let exported = exported_with(&on().with_dialect(Dialect::OpenInference), || {
+        let conversation = info_span!("conversation").entered();
+        for (transcript, text) in [("One?", "Two."), ("Three?", "Four.")] {
+            info!("user_started_speaking");
+            drop(info_span!("stt", transcript));
+            info!("user_stopped_speaking");
+            info!("bot_started_speaking");
+            drop(info_span!("tts", text));
+            info!("bot_stopped_speaking");
+        }
+        drop(conversation);
+    });
+    assert_eq!(in_and_out(&exported, "turn"), [said("One?", "Two."), said("Three?", "Four.")]);
+    assert_eq!(in_and_out(&exported, "conversation"), [said("One?", "Four.")]);
+}
+
+#[test]
+fn a_realtime_response_is_heard_and_spoken() {
+    let exported = exported_with(&on().with_dialect(Dialect::OpenInference), || {
+        let _turn = info_span!("turn").entered();
+        drop(info_span!("realtime", transcript = "Noon?", output = "It is."));
+    });
+    assert_eq!(in_and_out(&exported, "turn"), [said("Noon?", "It is.")]);
 }
 
 /// Errors are exported unless the user says no: what they quote is the program's choice.

@@ -77,7 +77,7 @@ fn session() {
 #[test]
 fn a_dialect_only_adds() {
     let plain = exported_with(&GenAi::new().with_content(Content::Spans), session);
-    for dialect in [Dialect::OpenInference, Dialect::Langfuse] {
+    for dialect in [Dialect::OpenInference, Dialect::Langfuse, Dialect::Mlflow] {
         let exported = exported_with(&on(dialect), session);
         assert_eq!(exported.to_string(), plain.to_string());
         for span in &plain.spans {
@@ -169,6 +169,8 @@ fn openinference_has_kinds_counts_and_values() {
         ("input.mime_type", "application/json".into()),
         ("output.value", "It is noon.".into()),
         ("output.mime_type", "text/plain".into()),
+        ("llm.output_messages.0.message.role", "assistant".into()),
+        ("llm.output_messages.0.message.content", "It is noon.".into()),
     ]);
     assert_eq!(llm, expected);
     let exported = exported_with(&openinference, || {
@@ -197,6 +199,21 @@ fn openinference_has_kinds_counts_and_values() {
     assert_eq!(exported.attribute("invoke_workflow", "session.id"), Some("s-1".into()));
     assert_eq!(exported.attribute("execute_tool clock", "input.value"), Some(r#"{"tz":"CET"}"#.into()));
     assert_eq!(exported.attribute("speech_to_text nova-3", "output.value"), Some("Noon?".into()));
+    for span in ["turn", "conversation"] {
+        assert_eq!(exported.attribute(span, "input.value"), Some("Noon?".into()), "{span}");
+        assert_eq!(exported.attribute(span, "output.value"), Some("It is noon.".into()), "{span}");
+    }
+}
+
+#[test]
+fn openinference_leaves_messages_alone_that_say_why_they_ended() {
+    let exported = exported_with(&on(Dialect::OpenInference), || {
+        let answer =
+            r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Hi"}}]}"#;
+        drop(info_span!("llm", completion = answer));
+    });
+    assert_eq!(exported.attribute("chat", "llm.output_messages.0.message.content"), None);
+    assert!(exported.attribute("chat", "gen_ai.output.messages").is_some());
 }
 
 #[test]
@@ -228,8 +245,19 @@ fn langfuse_has_types_times_and_details() {
 }
 
 #[test]
+fn mlflow_is_told_the_cost_and_nothing_else() {
+    let mlflow = on(Dialect::Mlflow);
+    let cost = r#"{"input_cost":0.0,"output_cost":0.0,"total_cost":0.25}"#;
+    assert_eq!(added(&mlflow, session, "chat gpt-4o"), row(&[("mlflow.llm.cost", cost.into())]));
+    for span in ["conversation", "turn", "speech_to_text nova-3", "execute_tool clock"] {
+        assert_eq!(added(&mlflow, session, span), row(&[]), "{span}");
+    }
+}
+
+#[test]
 fn nothing_is_made_up() {
-    let genai = on(Dialect::Pipecat).with_dialect(Dialect::OpenInference).with_dialect(Dialect::Langfuse);
+    let every = [Dialect::Pipecat, Dialect::OpenInference, Dialect::Langfuse, Dialect::Mlflow];
+    let genai = every.into_iter().fold(GenAi::new().with_content(Content::Spans), GenAi::with_dialect);
     let exported: Exported = exported_with(&genai, || drop(info_span!("llm", output_tokens = Empty)));
     let attributes = exported.attributes("llm");
     assert_eq!(

@@ -108,6 +108,17 @@ fn replay_of_errors() {
 }
 
 #[test]
+fn replay_knows_what_it_costs() {
+    let prices = ["--prices", "examples/prices.toml", "--dialect", "mlflow", "--speed", "20"];
+    let console = console("replay", &[&["examples/recordings/two-turns.jsonl"], &prices[..]].concat());
+    // Twice 42 tokens in, of which 7 are from the cache, and 11 out.
+    let cost = 2.0 * (35.0 * 0.15 + 7.0 * 0.08 + 11.0 * 0.60) / 1e6;
+    assert!((seconds(&console, "conversation", "voice.usage.cost") - cost).abs() < 1e-12);
+    let told = console.0.iter().filter(|span| span.attributes.contains_key("mlflow.llm.cost"));
+    assert_eq!(told.count(), 2, "the model calls: speech has no price there");
+}
+
+#[test]
 fn replay_at_the_recorded_speed_has_the_recorded_latency() {
     // Computed by hand from the recording's own times: the user's stop is 200 ms before its event.
     let recorded = [
@@ -150,6 +161,7 @@ fn replay_says_what_is_wrong_with_its_options() {
         (&["nowhere.jsonl"], "nowhere.jsonl"),
         (&["examples/recordings/two-turns.jsonl", "--speed", "0"], "no speed"),
         (&["examples/recordings/two-turns.jsonl", "--parents", "none"], "no such option"),
+        (&["examples/recordings/two-turns.jsonl", "--prices", "nowhere.toml"], "nowhere.toml"),
     ] {
         let output = example("replay").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1));

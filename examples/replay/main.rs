@@ -12,7 +12,8 @@
 //! | `--parents ids` | a service knows nothing but its `conversation_id` |
 //! | `--turns spans` | the recording's turns are spans; the default |
 //! | `--turns events` | they are not: only the speaking events tell of them |
-//! | `--dialect D` | `pipecat`, `openinference` or `langfuse`, see `DIALECTS.md`; may be given several times |
+//! | `--dialect D` | `pipecat`, `openinference`, `langfuse` or `mlflow`, see `DIALECTS.md`; may be given several times |
+//! | `--prices FILE` | what calls cost, such as `examples/prices.toml` |
 //!
 //! `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true` shows what was said.
 //!
@@ -40,14 +41,14 @@ use std::env;
 use std::error::Error;
 use std::fmt;
 
-use tracing_genai::{Dialect, GenAi, Telemetry};
+use tracing_genai::{Dialect, GenAi, Prices, Telemetry};
 use tracing_subscriber::prelude::*;
 
 use player::Parents;
 use recording::Recording;
 
 const USAGE: &str = "usage: replay FILE [--speed X] [--parents explicit|entered|ids] [--turns spans|events] \
-                     [--dialect pipecat|openinference|langfuse]...";
+                     [--dialect pipecat|openinference|langfuse|mlflow]... [--prices FILE]";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -56,7 +57,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if options.turns == Turns::Events {
         recording = recording.without_turns();
     }
-    let genai = options.dialects.into_iter().fold(GenAi::from_env(), GenAi::with_dialect);
+    let mut genai = options.dialects.into_iter().fold(GenAi::from_env(), GenAi::with_dialect);
+    if let Some(prices) = options.prices {
+        genai = genai.with_prices(Prices::from_file(prices)?);
+    }
     let telemetry = Telemetry::from_env()?.with_options(genai);
     tracing_subscriber::registry().with(telemetry.layer()).init();
 
@@ -75,6 +79,7 @@ struct Options {
     parents: Parents,
     turns: Turns,
     dialects: Vec<Dialect>,
+    prices: Option<String>,
 }
 
 #[derive(PartialEq)]
@@ -86,7 +91,7 @@ enum Turns {
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Complaint> {
         let (mut file, mut speed, mut parents, mut turns) = (None, 1.0, Parents::Explicit, Turns::Spans);
-        let mut dialects = Vec::new();
+        let (mut dialects, mut prices) = (Vec::new(), None);
         while let Some(argument) = arguments.next() {
             if !argument.starts_with("--") {
                 if file.replace(argument).is_some() {
@@ -108,11 +113,13 @@ impl Options {
                 ("--dialect", "pipecat") => dialects.push(Dialect::Pipecat),
                 ("--dialect", "openinference") => dialects.push(Dialect::OpenInference),
                 ("--dialect", "langfuse") => dialects.push(Dialect::Langfuse),
+                ("--dialect", "mlflow") => dialects.push(Dialect::Mlflow),
+                ("--prices", file) if !file.is_empty() => prices = Some(file.to_owned()),
                 _ => return Err(Complaint(format!("no such option: {argument} {value}; {USAGE}"))),
             }
         }
         let file = file.ok_or_else(|| Complaint(format!("no file; {USAGE}")))?;
-        Ok(Self { file, speed, parents, turns, dialects })
+        Ok(Self { file, speed, parents, turns, dialects, prices })
     }
 }
 

@@ -1,4 +1,5 @@
-//! A live voice agent: `cargo run --example voice_agent`, with `OTEL_CONSOLE_EXPORT=true` to see its spans.
+//! A live voice agent: `cargo run --example voice_agent`, with `OTEL_CONSOLE_EXPORT=true` to see its spans. An argument,
+//! `openinference`, `langfuse` or `mlflow`, is a dialect (`DIALECTS.md`).
 //!
 //! It has the usual shape: microphone → turn taking → stt → llm → tts → speaker, each a task of its own for as long as
 //! the conversation lasts, connected by channels. What passes through a channel carries its turn, and with it the
@@ -31,6 +32,7 @@ mod services;
 mod simulated;
 mod turn;
 
+use std::env;
 use std::error::Error;
 use std::io::{self, Write};
 
@@ -38,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::field::Empty;
 use tracing::{Span, info, info_span};
+use tracing_genai::{Dialect, GenAi, Prices, Telemetry};
 use tracing_subscriber::prelude::*;
 
 use simulated::{FRAME_MS, Frame};
@@ -51,7 +54,9 @@ const SILENT_FRAMES: u64 = 4;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let telemetry = tracing_genai::Telemetry::from_env()?;
+    let genai = GenAi::from_env().with_prices(Prices::from_toml(include_str!("../prices.toml"))?);
+    let genai = env::args().skip(1).filter_map(|name| dialect(&name)).fold(genai, GenAi::with_dialect);
+    let telemetry = Telemetry::from_env()?.with_options(genai);
     tracing_subscriber::registry().with(telemetry.layer()).init();
 
     let conversation = info_span!("conversation", conversation_id = "c-42", agent = "concierge");
@@ -114,6 +119,15 @@ async fn take_turns(conversation: Span, mut frames: mpsc::Receiver<Frame>, to_st
         if silent_frames == SILENT_FRAMES && utterance.take().is_some() {
             info!(parent: &conversation, ms_ago = SILENT_FRAMES * FRAME_MS, "user_stopped_speaking");
         }
+    }
+}
+
+fn dialect(name: &str) -> Option<Dialect> {
+    match name {
+        "openinference" => Some(Dialect::OpenInference),
+        "langfuse" => Some(Dialect::Langfuse),
+        "mlflow" => Some(Dialect::Mlflow),
+        _ => None,
     }
 }
 
