@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry_otlp::Compression;
 use opentelemetry_sdk::metrics::Temporality;
 use reqwest::Url;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// What is sent, and its variables: those of the signal itself, which come first, and those of all signals.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,8 @@ pub(crate) const METRICS: Signal = signal!("METRICS", "/v1/metrics");
 pub(crate) struct Settings {
     pub(crate) endpoint: Url,
     pub(crate) protocol: Protocol,
+    /// Marked as secrets, so that no text shows them.
+    pub(crate) headers: HeaderMap,
     pub(crate) timeout: Duration,
     pub(crate) compression: Option<Compression>,
 }
@@ -62,7 +64,7 @@ pub(crate) enum Protocol {
 }
 
 impl Settings {
-    /// Reads the variables of this signal. The headers are only looked at: the exporter takes them from the environment.
+    /// Reads the variables of this signal.
     pub(crate) fn of(signal: Signal, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unusable> {
         let said = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, given(&variable, name)?)));
 
@@ -101,10 +103,13 @@ impl Settings {
             Some((name, value)) => compression(&value).map_err(|reason| Unusable { variable: name, value, reason })?,
             None => None,
         };
-        if let Some((name, value)) = said(signal.headers) {
-            headers(&value).map_err(|reason| Unusable { variable: name, value: "…".into(), reason })?;
-        }
-        Ok(Self { endpoint, protocol, timeout, compression })
+        let headers = match said(signal.headers) {
+            Some((name, value)) => {
+                headers(&value).map_err(|reason| Unusable { variable: name, value: "…".into(), reason })?
+            }
+            None => HeaderMap::new(),
+        };
+        Ok(Self { endpoint, protocol, headers, timeout, compression })
     }
 
     /// The same, with exports that take no longer than this.
@@ -196,8 +201,9 @@ fn compression(value: &str) -> Result<Option<Compression>, String> {
     }
 }
 
-/// Whether each entry is a header. Of one that is not, only the place is told: anything in it may be a secret.
-fn headers(value: &str) -> Result<(), String> {
+/// Each entry as a header. Of one that is none, only the place is told: anything in it may be a secret.
+fn headers(value: &str) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
     for (place, entry) in value.split_terminator(',').enumerate() {
         let place = place + 1;
         let Some((name, value)) = entry.split_once('=') else {
@@ -207,11 +213,15 @@ fn headers(value: &str) -> Result<(), String> {
         if value.trim().is_empty() {
             return Err(format!("entry {place}, {name}, has no value"));
         }
-        if HeaderValue::from_bytes(&decoded(value.trim())).is_err() {
+        // What is not ASCII the exporters would leave out without a word.
+        let header = HeaderValue::from_bytes(&decoded(value.trim())).ok();
+        let Some(mut header) = header.filter(|header| header.to_str().is_ok()) else {
             return Err(format!("entry {place}, {name}, has a value that no header can have"));
-        }
+        };
+        header.set_sensitive(true);
+        headers.insert(name, header);
     }
-    Ok(())
+    Ok(headers)
 }
 
 /// A value without its percent-encoding; as it is where that is none.
@@ -362,10 +372,18 @@ mod tests {
         for good in ["a=b", "authorization=Basic%20abc==, x-y = z ,", "percent=100%"] {
             assert!(settings(&[(HEADERS, good)]).is_ok(), "{good}");
         }
+        for variables in
+            [&[(HEADERS, "a=hunter%32")][..], &[("OTEL_EXPORTER_OTLP_TRACES_HEADERS", " "), (HEADERS, "a=hunter2")]]
+        {
+            let settings = settings(variables).unwrap();
+            assert_eq!(settings.headers["a"], "hunter2");
+            assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
+        }
         for (bad, reason) in [
             ("Bearer hunter2", "entry 1 is no name=value"),
             ("a=b,Authorization: Basic hunter2==", "entry 2 has no header's name"),
             ("authorization=Bearer%0Ahunter2", "entry 1, authorization, has a value"),
+            ("a=hunter2%C3%A4", "entry 1, a, has a value"),
             ("a=b,x-api-key=", "entry 2, x-api-key, has no value"),
             ("=hunter2", "entry 1 has no header's name"),
         ] {

@@ -1,6 +1,6 @@
 //! How do spans and metrics go over OTLP?
 //!
-//! The exporters are told all that [`Settings`] says, and take nothing but the headers from the environment themselves.
+//! The exporters are told all that [`Settings`] says. What they read themselves says the same, or less.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::SpanData;
 use reqwest::blocking::Client;
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 
 use crate::destination::{Protocol, Settings};
@@ -104,8 +105,12 @@ where
     // A blocking client must not be made on a runtime's thread.
     let client = thread::Builder::new().spawn(client)?.join();
     let client = client.map_err(|_| Refused("the HTTP client panicked when it was made".into()))??;
+    // They are decoded, and will be once more.
+    let header =
+        |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.replace('%', "%25")));
     let builder = builder
         .with_http_client(client)
+        .with_headers(settings.headers.iter().filter_map(header).collect())
         .with_endpoint(settings.endpoint.as_str())
         .with_protocol(protocol)
         .with_timeout(settings.timeout);
@@ -170,6 +175,7 @@ mod grpc {
     use std::{io, thread};
 
     use opentelemetry::Context;
+    use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
     use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
     use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
     use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -181,7 +187,10 @@ mod grpc {
 
     /// This builder, told where and how over gRPC.
     pub(super) fn told<B: WithExportConfig + WithTonicConfig>(builder: B, settings: &Settings) -> B {
-        let mut builder = builder.with_endpoint(settings.endpoint.as_str()).with_timeout(settings.timeout);
+        let mut builder = builder
+            .with_endpoint(settings.endpoint.as_str())
+            .with_metadata(MetadataMap::from_headers(settings.headers.clone()))
+            .with_timeout(settings.timeout);
         if settings.endpoint.scheme() == "https" {
             builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
         }

@@ -172,7 +172,9 @@ fn headers_and_compression_are_sent() {
             }
             let receiver = Receiver::start(*transport, Manner::Well);
             let output = sending("headers_and_compression_are_sent", &receiver, protocol)
-                .env("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20aGk=, x-one = 1 ")
+                .env("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20aGk=, x-one = 1 ,x-two=50%2525")
+                // An empty variable is one that is not set.
+                .env("OTEL_EXPORTER_OTLP_TRACES_HEADERS", if compression == "gzip" { "" } else { "  " })
                 .env("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
                 .output()
                 .unwrap();
@@ -180,6 +182,9 @@ fn headers_and_compression_are_sent() {
             let requests = receiver.requests();
             let headers = &requests[0].headers;
             assert_eq!((headers["authorization"].as_str(), headers["x-one"].as_str()), ("Basic aGk=", "1"));
+            assert_eq!(headers["x-two"], "50%25");
+            let of_metrics = &receiver.requests_of_metrics()[0].headers;
+            assert_eq!((of_metrics["authorization"].as_str(), of_metrics["x-two"].as_str()), ("Basic aGk=", "50%25"));
             if *transport == Transport::Http {
                 assert_eq!(headers[":path"], "/v1/traces");
                 let encoding = headers.get("content-encoding").map_or("none", String::as_str);
