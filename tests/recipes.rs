@@ -2,7 +2,6 @@
 #![cfg(test)]
 #![cfg(all(feature = "otlp", unix))]
 
-#[allow(dead_code, reason = "the other tests use the rest")]
 mod receiver;
 mod support;
 

@@ -6,7 +6,6 @@
 #![cfg(test)]
 #![cfg(feature = "otlp")]
 
-#[allow(dead_code, reason = "the other tests use the rest")]
 mod receiver;
 mod support;
 
