@@ -237,10 +237,11 @@ impl Telemetry {
             }
             let exports = delivery.exports();
             let spans = exports.dropped.total() - before + exports.queued();
-            if spans > 0 {
+            // Without either it is a console that nobody reads any more, which was said when that began.
+            let failure = stopped.err().or_else(|| delivery.failure().map(OTelSdkError::InternalFailure));
+            if let Some(failure) = failure.filter(|_| spans > 0) {
                 lost += spans;
-                let failure = || OTelSdkError::InternalFailure(delivery.failure().unwrap_or_default());
-                why = Some(stopped.err().unwrap_or_else(failure));
+                why = Some(failure);
             }
         }
         let measured = meters.map_or(Ok(()), |meters| meters.wait(timeout.saturating_sub(begun.elapsed())));

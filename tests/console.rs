@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::TracerProvider;
@@ -203,4 +204,24 @@ fn a_pipe_that_is_closed_from_the_start_changes_nothing_for_the_program() {
         assert_eq!(said.matches("no longer printed").count(), 1, "{said}");
         assert!(!said.contains("panicked"), "{said}");
     }
+}
+
+#[test]
+fn what_waits_for_a_closed_pipe_at_the_end_is_no_second_note() {
+    let test = "what_waits_for_a_closed_pipe_at_the_end_is_no_second_note";
+    if is_child(test) {
+        let telemetry = Telemetry::from_env().unwrap();
+        println!("ready");
+        // Until the pipe is closed.
+        thread::sleep(Duration::from_millis(300));
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        tracing::subscriber::with_default(subscriber, || (0..3).for_each(|_| drop(info_span!("llm"))));
+        return;
+    }
+    let mut program = child(test).env(ON, "true").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.ends_with("ready")));
+    let said = program.wait_with_output().unwrap().stderr;
+    let notes = String::from_utf8_lossy(&said).lines().filter(|line| line.starts_with("tracing-genai:")).count();
+    assert_eq!(notes, 1, "{}", String::from_utf8_lossy(&said));
 }
