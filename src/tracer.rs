@@ -126,23 +126,23 @@ where
     /// Starts a span that is not ours, as it is.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
         let above = self.door.nearest(parent.span().span_context());
-        // Not as the closures' result: a span is large, and would be moved through each of them.
-        let mut span = None;
-        call_out(|| quietly(|| span = Some(self.tracer.build_with_context(builder, parent))));
-        let Some(span) = span else {
+        let build = || {
+            let span = self.tracer.build_with_context(builder, parent);
+            Box::new(Other { door: Arc::clone(&self.door), above, span })
+        };
+        let Some(other) = call_out(|| quietly(build)) else {
             self.door.core.counters().panicked();
             return nothing(parent);
         };
-        let id = id_of(span.span_context());
         if let Some(ours) = above {
-            self.door.scopes.enter(id, ours);
+            self.door.scopes.enter(id_of(other.span.span_context()), ours);
         }
-        GenAiSpan(State::Other(Other { door: Arc::clone(&self.door), id, above, span }))
+        GenAiSpan(State::Other(other))
     }
 }
 
 /// A span that could not be started.
-fn nothing<S>(parent: &Context) -> GenAiSpan<S> {
+fn nothing<S: Span>(parent: &Context) -> GenAiSpan<S> {
     GenAiSpan(State::Nothing(parent.span().span_context().clone()))
 }
 
@@ -239,7 +239,7 @@ impl Door {
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
         let span_context = context.span().span_context().clone();
         let is_first = self.scopes.begin(span_context.trace_id(), id);
-        let ours = Ours { door: Arc::clone(self), id, kind, context, span_context, is_first };
+        let ours = Ours { door: Arc::clone(self), id, kind, has_ended: false, context, span_context, is_first };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             self.event(id, kind, name, instant_of(timestamp, now), attributes);
         }
@@ -298,12 +298,13 @@ impl Door {
 
 /// A span of a [`GenAiTracer`]: one that is recognized, or your tracer's own.
 #[derive(Debug)]
-pub struct GenAiSpan<S>(State<S>);
+pub struct GenAiSpan<S: Span>(State<S>);
 
 #[derive(Debug)]
-enum State<S> {
+enum State<S: Span> {
     Ours(Ours),
-    Other(Other<S>),
+    /// Boxed, because a span is large, and moved through each of the layers' hands.
+    Other(Box<Other<S>>),
     /// It could not be started: what is below it hangs on what is above it.
     Nothing(SpanContext),
 }
@@ -314,6 +315,7 @@ struct Ours {
     door: Arc<Door>,
     id: u64,
     kind: Kind,
+    has_ended: bool,
     /// Holds the user's span.
     context: Context,
     span_context: SpanContext,
@@ -323,9 +325,8 @@ struct Ours {
 
 /// A span that is not ours.
 #[derive(Debug)]
-struct Other<S> {
+struct Other<S: Span> {
     door: Arc<Door>,
-    id: u64,
     /// The one of ours that it is below.
     above: Option<u64>,
     span: S,
@@ -336,7 +337,10 @@ impl Ours {
         lifecycle::record(&self.door.core, self.id, |_| said);
     }
 
-    fn end(&self) {
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
         let core = &self.door.core;
         panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
         lifecycle::close(core, self.id, false);
@@ -350,7 +354,14 @@ impl Ours {
     }
 }
 
-impl<S> Other<S> {
+impl<S: Span> Other<S> {
+    /// It is below none of ours any more.
+    fn leave(&mut self) {
+        if self.above.take().is_some() {
+            self.door.scopes.leave(id_of(self.span.span_context()));
+        }
+    }
+
     /// Takes an event in that is a moment of the span above, if it is one.
     fn mark(&self, name: &str, attributes: &[KeyValue]) -> bool {
         let kind = |ours: u64| self.door.core.open.with(ours, |open| open.kind).flatten();
@@ -463,12 +474,10 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             // Not `timestamp`: that is when it was left last, and it is open until now.
             State::Ours(ours) => ours.end(),
-            State::Other(Other { door, id, above, span }) => {
-                if above.take().is_some() {
-                    door.scopes.leave(*id);
-                }
-                if call_out(|| span.end_with_timestamp(timestamp)).is_none() {
-                    door.core.counters().panicked();
+            State::Other(other) => {
+                other.leave();
+                if call_out(|| other.span.end_with_timestamp(timestamp)).is_none() {
+                    other.door.core.counters().panicked();
                 }
             }
             State::Nothing(_) => {}
@@ -476,13 +485,15 @@ impl<S: Span> Span for GenAiSpan<S> {
     }
 }
 
-impl<S> Drop for State<S> {
+impl Drop for Ours {
     fn drop(&mut self) {
-        match self {
-            Self::Ours(ours) => ours.end(),
-            Self::Other(Other { door, id, above: Some(_), .. }) => door.scopes.leave(*id),
-            Self::Other(_) | Self::Nothing(_) => {}
-        }
+        self.end();
+    }
+}
+
+impl<S: Span> Drop for Other<S> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
