@@ -105,7 +105,7 @@ impl Metrics {
         if matches!(span.kind, Kind::Conversation | Kind::Step) {
             return;
         }
-        let values: Vec<_> = self.values(span).collect();
+        let values = self.values(span);
         match self.known(span.kind, &values) {
             Some(bound) => bound.record(span),
             None => self.bind(span.kind, &values, counters).record(span),
@@ -113,11 +113,15 @@ impl Metrics {
     }
 
     /// The attributes of all instruments of a span.
-    fn values<'a>(&'a self, span: &'a Measured<'_>) -> impl Iterator<Item = (Key, &'a Value)> {
-        keys(span.kind).iter().chain(&self.choice.more).copied().filter_map(|key| {
-            let value = if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
-            Some((key, value?))
-        })
+    fn values<'a>(&'a self, span: &'a Measured<'_>) -> Vec<(Key, &'a Value)> {
+        let given = |key: &Key| {
+            let value = if *key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(*key) };
+            Some((*key, value?))
+        };
+        let mut values = Vec::with_capacity(CALL.len() + self.choice.more.len());
+        values.extend(keys(span.kind).iter().filter_map(given));
+        values.extend(self.choice.more.iter().filter_map(given));
+        values
     }
 
     /// The instruments of this set of attributes, if they are bound.
