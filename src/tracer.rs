@@ -104,15 +104,18 @@ where
 /// The name that a span was opened with; stands first among its builder's attributes, until it starts.
 const OPENED_AS: &str = "tracing_genai.opened_as";
 
-/// Room for the attributes of most spans: a kilobyte, the most that allocators keep at hand.
-const ATTRIBUTES: usize = 18;
+/// Room for all attributes of most spans, those that the layer above says itself and those of the close included.
+const ATTRIBUTES: usize = 24;
+
+/// Room for the fields of most spans, recorded ones included.
+const FIELDS: usize = 10;
 
 fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
     let attributes = builder.attributes.as_mut()?;
     if attributes.first()?.key.as_str() != OPENED_AS {
         return None;
     }
-    match attributes.swap_remove(0).value {
+    match attributes.remove(0).value {
         Value::String(name) => names::interned(name.as_str()),
         _ => None,
     }
@@ -186,11 +189,14 @@ impl Door {
     fn ancestor(&self, parent: &Context) -> Option<Ancestor> {
         let span = parent.span();
         let above = span.span_context();
-        let known = self.nearest(above);
-        let in_trace = || self.scopes.first(above.trace_id()).filter(|_| above.is_valid() && !above.is_remote());
-        let ours = known.or_else(in_trace)?;
-        let ancestor = self.core.open.with(ours, |open| Ancestor::of(ours, open))?;
-        Some(if ours == id_of(above) { ancestor } else { ancestor.behind(parent.clone()) })
+        if self.core.counters().none_is_open() || !above.is_valid() || above.is_remote() {
+            return None;
+        }
+        let ancestor = |ours| self.core.open.with(ours, |open| Ancestor::of(ours, open));
+        ancestor(id_of(above)).or_else(|| {
+            let ours = self.scopes.above(id_of(above)).or_else(|| self.scopes.first(above.trace_id()))?;
+            Some(ancestor(ours)?.behind(parent.clone()))
+        })
     }
 
     fn open(
@@ -205,17 +211,18 @@ impl Door {
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
         let mut attributes = attributes.unwrap_or_default();
-        let mut fields = Fields::with_capacity(attributes.len());
-        attributes.retain_mut(|attribute| {
-            let is_theirs = is_theirs(attribute);
-            if !is_theirs {
-                let attribute = std::mem::replace(attribute, KeyValue::new("", false));
-                if let Some(said) = self.read(kind, attribute) {
-                    self.core.count(fields.apply(said));
-                }
+        let mut fields = Fields::with_capacity(FIELDS);
+        // The layer above puts its own first.
+        let theirs = attributes.iter().take_while(|attribute| is_theirs(attribute)).count();
+        let mut more = Vec::new();
+        for attribute in attributes.drain(theirs..) {
+            if is_theirs(&attribute) {
+                more.push(attribute);
+            } else if let Some(said) = self.read(kind, attribute) {
+                self.core.count(fields.apply(said));
             }
-            is_theirs
-        });
+        }
+        attributes.append(&mut more);
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
@@ -232,14 +239,16 @@ impl Door {
             ancestor: self.ancestor(parent),
             explicit: false,
             root: false,
-            attached: Some(parent.clone()),
+            attached: Some(parent),
             links: links.unwrap_or_default(),
             attributes,
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
-        let span_context = context.span().span_context().clone();
+        let span = context.span();
+        let (is_sampled, span_context) = (span.is_recording(), span.span_context().clone());
         let is_first = self.scopes.begin(span_context.trace_id(), id);
-        let ours = Ours { door: Arc::clone(self), id, kind, has_ended: false, context, span_context, is_first };
+        let door = Arc::clone(self);
+        let ours = Ours { door, id, kind, has_ended: false, is_sampled, context, span_context, is_first };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             self.event(id, kind, name, instant_of(timestamp, now), attributes);
         }
@@ -316,6 +325,8 @@ struct Ours {
     id: u64,
     kind: Kind,
     has_ended: bool,
+    /// Its sampler wanted it.
+    is_sampled: bool,
     /// Holds the user's span.
     context: Context,
     span_context: SpanContext,
@@ -400,7 +411,7 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn is_recording(&self) -> bool {
         match &self.0 {
-            State::Ours(ours) => ours.context.span().is_recording(),
+            State::Ours(ours) => ours.is_sampled && !ours.has_ended,
             State::Other(other) => other.span.is_recording(),
             State::Nothing(_) => false,
         }
