@@ -104,8 +104,9 @@ where
 /// The name that a span was opened with; stands first among its builder's attributes, until it starts.
 const OPENED_AS: &str = "tracing_genai.opened_as";
 
-/// Room for all attributes of most spans, those that the layer above says itself and those of the close included.
-const ATTRIBUTES: usize = 24;
+/// Room for all attributes of most spans, those that the layer above says itself and those of the close included: a
+/// kilobyte, the most that allocators keep at hand.
+const ATTRIBUTES: usize = 18;
 
 /// Room for the fields of most spans, recorded ones included.
 const FIELDS: usize = 10;
