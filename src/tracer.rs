@@ -245,11 +245,10 @@ impl Door {
             attributes,
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
-        let span = context.span();
-        let (is_sampled, span_context) = (span.is_recording(), span.span_context().clone());
+        let span_context = context.span().span_context().clone();
         let is_first = self.scopes.begin(span_context.trace_id(), id);
         let door = Arc::clone(self);
-        let ours = Ours { door, id, kind, has_ended: false, is_sampled, context, span_context, is_first };
+        let ours = Ours { door, id, kind, has_ended: false, context, span_context, is_first };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             self.event(id, kind, name, instant_of(timestamp, now), attributes);
         }
@@ -326,8 +325,6 @@ struct Ours {
     id: u64,
     kind: Kind,
     has_ended: bool,
-    /// Its sampler wanted it.
-    is_sampled: bool,
     /// Holds the user's span.
     context: Context,
     span_context: SpanContext,
@@ -412,7 +409,8 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn is_recording(&self) -> bool {
         match &self.0 {
-            State::Ours(ours) => ours.is_sampled && !ours.has_ended,
+            // Whoever samples: what it is told counts in the metrics, in its turn and in its conversation.
+            State::Ours(ours) => !ours.has_ended,
             State::Other(other) => other.span.is_recording(),
             State::Nothing(_) => false,
         }
