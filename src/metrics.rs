@@ -49,6 +49,9 @@ const SERVICE: &[Key] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL];
 /// Sets of attributes that stay bound: more are recorded one by one.
 const MAX_BOUND: usize = 4_096;
 
+/// The same of one hash: they are compared one by one.
+const MAX_ALIKE: usize = 64;
+
 /// What a user chose.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
@@ -65,9 +68,16 @@ pub(crate) struct Choice {
 pub(crate) struct Metrics {
     choice: Choice,
     instruments: Instruments,
-    /// What is bound, by a hash of the kind, its first attribute and those that the user chose.
-    bound: RwLock<FxHashMap<u64, Vec<Set>>>,
+    bound: RwLock<Sets>,
     names: Mutex<FxHashMap<&'static str, FxHashSet<String>>>,
+}
+
+/// What is bound.
+#[derive(Default)]
+struct Sets {
+    /// By a hash of the kind, its first attribute and those that the user chose.
+    alike: FxHashMap<u64, Vec<Set>>,
+    count: usize,
 }
 
 /// A set of attributes, and its instruments.
@@ -123,8 +133,8 @@ impl Metrics {
         let is_given = |(key, value): (Key, &Option<Value>)| given(key) == value.as_ref();
         let is_same = |set: &&Set| set.kind == kind && self.keys(kind).zip(&set.values).all(is_given);
         let hash = self.hash(kind, &given);
-        let all = self.bound.read();
-        let set = all.get(&hash)?.iter().find(is_same)?;
+        let bound = self.bound.read();
+        let set = bound.alike.get(&hash)?.iter().find(is_same)?;
         Some(Arc::clone(&set.bound))
     }
 
@@ -138,10 +148,7 @@ impl Metrics {
         let attribute = |(key, value): (Key, &Option<Value>)| Some(KeyValue::new(key, value.clone()?));
         let attributes: Vec<_> = self.keys(kind).zip(&values).filter_map(attribute).collect();
         let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &attributes));
-        let mut all = self.bound.write();
-        if all.len() < MAX_BOUND {
-            all.entry(hash).or_default().push(Set { kind, values, bound: Arc::clone(&bound) });
-        }
+        self.bound.write().keep(hash, Set { kind, values, bound: Arc::clone(&bound) });
         bound
     }
 
@@ -180,6 +187,20 @@ impl Metrics {
             ERROR_TYPE_OTHER.into()
         };
         self.keys(kind).map(|key| Some(limited(key, given(key)?))).collect()
+    }
+}
+
+impl Sets {
+    /// Keeps one more, if there is room.
+    fn keep(&mut self, hash: u64, set: Set) {
+        if self.count >= MAX_BOUND {
+            return;
+        }
+        let alike = self.alike.entry(hash).or_default();
+        if alike.len() < MAX_ALIKE {
+            alike.push(set);
+            self.count += 1;
+        }
     }
 }
 
