@@ -248,8 +248,10 @@ impl Fields {
     /// The sampler's attributes, for the span's start, after those that it has anyway. From here on they stay as they are.
     pub(crate) fn start(&mut self, mut at_start: Vec<KeyValue>) -> Vec<KeyValue> {
         self.started = true;
-        // Room for what the close adds: the SDK keeps this very vector.
-        at_start.reserve_exact(self.attributes.len() + 8);
+        // Room for what the close adds, unless the door made some: the SDK keeps this very vector.
+        if at_start.capacity() == 0 {
+            at_start.reserve_exact(self.attributes.len() + 8);
+        }
         for attribute in self.attributes.iter_mut().filter(|attribute| SAMPLED.has(attribute.key)) {
             attribute.sent = true;
             at_start.push(KeyValue::new(attribute.key, attribute.value.clone()));

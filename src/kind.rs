@@ -34,6 +34,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Realtime as usize + 1;
+
     /// The kind that a span of this name has when the user said nothing else.
     pub(crate) fn of(span_name: &str) -> Option<Self> {
         Some(match span_name {

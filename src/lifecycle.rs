@@ -34,7 +34,7 @@ use crate::{mapping, span};
 
 /// A span as it opens.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct Opening<'a> {
     /// The id that its door knows it by; `None` if that is its OpenTelemetry span id.
     pub(crate) id: Option<u64>,
     pub(crate) kind: Option<Kind>,
@@ -48,14 +48,14 @@ pub(crate) struct Opening {
     /// It is to have no parent.
     pub(crate) root: bool,
     /// The attached context, if its door knows better than the thread.
-    pub(crate) attached: Option<Context>,
+    pub(crate) attached: Option<&'a Context>,
     pub(crate) links: Vec<Link>,
     /// What it has from its start on, besides its fields.
     pub(crate) attributes: Vec<KeyValue>,
 }
 
 /// Starts the exported span and keeps its record. Comes back with its id and its context, if it started.
-pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, Context)> {
+pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u64, Context)> {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links, attributes } =
         opening;
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
@@ -66,7 +66,7 @@ pub(crate) fn open(core: &Core, opening: Opening, now: Instant) -> Option<(u64, 
     }
     let anchor_of = |conversation: &Arc<Conversation>| conversation.anchor;
     let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
-    let (parent, more_links) = parent(core, kind, &fields, &home, attached.as_ref());
+    let (parent, more_links) = parent(core, kind, &fields, &home, attached);
     links.extend(more_links.into_iter().map(Link::with_context));
     let mut inherited = with_baggage(core, home.inherited.clone(), &parent);
     if let Some(id) = around.filter(|_| text(&inherited, CONVERSATION_ID).is_none()) {

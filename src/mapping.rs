@@ -294,7 +294,13 @@ pub(crate) fn name(kind: Kind, operation: Option<&str>, subject: Option<&str>) -
     };
     let operation = operation.unwrap_or(own);
     match subject {
-        Some(subject) => [operation, " ", subject].concat().into(),
+        Some(subject) => {
+            let mut name = String::with_capacity(operation.len() + 1 + subject.len());
+            name.push_str(operation);
+            name.push(' ');
+            name.push_str(subject);
+            name.into()
+        }
         None => operation.to_owned().into(),
     }
 }

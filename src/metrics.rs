@@ -36,9 +36,9 @@ use crate::semconv::{
 use crate::stats::Counters;
 use crate::totals::Totals;
 
-/// Attributes of a call's instruments.
+/// Attributes of a call's instruments; what differs most comes first.
 const CALL: &[Key] =
-    &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE];
+    &[REQUEST_MODEL, PROVIDER_NAME, OPERATION_NAME, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE];
 
 /// Those of what was counted in its answer.
 const ANSWER: &[Key] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT];
@@ -48,6 +48,9 @@ const SERVICE: &[Key] = &[OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL];
 
 /// Sets of attributes that stay bound: more are recorded one by one.
 const MAX_BOUND: usize = 4_096;
+
+/// The same of one hash: they are compared one by one.
+const MAX_ALIKE: usize = 64;
 
 /// What a user chose.
 #[derive(Debug, Clone)]
@@ -65,15 +68,23 @@ pub(crate) struct Choice {
 pub(crate) struct Metrics {
     choice: Choice,
     instruments: Instruments,
-    /// What is bound, by a hash of the attributes.
-    bound: RwLock<FxHashMap<u64, Vec<Set>>>,
+    bound: RwLock<Sets>,
     names: Mutex<FxHashMap<&'static str, FxHashSet<String>>>,
+}
+
+/// What is bound.
+#[derive(Default)]
+struct Sets {
+    /// By a hash of the kind, its first attribute and those that the user chose.
+    alike: FxHashMap<u64, Vec<Set>>,
+    count: usize,
 }
 
 /// A set of attributes, and its instruments.
 struct Set {
     kind: Kind,
-    values: Vec<(Key, Value)>,
+    /// As many as there are keys.
+    values: Vec<Option<Value>>,
     bound: Arc<Bound>,
 }
 
@@ -105,50 +116,62 @@ impl Metrics {
         if matches!(span.kind, Kind::Conversation | Kind::Step) {
             return;
         }
-        let values: Vec<_> = self.values(span).collect();
-        match self.known(span.kind, &values) {
+        let given = |key| if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
+        match self.known(span.kind, given) {
             Some(bound) => bound.record(span),
-            None => self.bind(span.kind, &values, counters).record(span),
+            None => self.bind(span.kind, given, counters).record(span),
         }
     }
 
-    /// The attributes of all instruments of a span.
-    fn values<'a>(&'a self, span: &'a Measured<'_>) -> impl Iterator<Item = (Key, &'a Value)> {
-        keys(span.kind).iter().chain(&self.choice.more).copied().filter_map(|key| {
-            let value = if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
-            Some((key, value?))
-        })
+    /// The attributes that tell the spans of a kind apart.
+    fn keys(&self, kind: Kind) -> impl Iterator<Item = Key> {
+        keys(kind).iter().chain(&self.choice.more).copied()
     }
 
     /// The instruments of this set of attributes, if they are bound.
-    fn known(&self, kind: Kind, values: &[(Key, &Value)]) -> Option<Arc<Bound>> {
-        let is_same = |set: &&Set| {
-            let is_pair = |((key, value), pair): (&(Key, &Value), &(Key, Value))| pair.0 == *key && pair.1 == **value;
-            set.kind == kind && set.values.len() == values.len() && values.iter().zip(&set.values).all(is_pair)
-        };
-        let all = self.bound.read();
-        let set = all.get(&hash(kind, values))?.iter().find(is_same)?;
+    fn known<'a>(&self, kind: Kind, given: impl Fn(Key) -> Option<&'a Value>) -> Option<Arc<Bound>> {
+        let is_given = |(key, value): (Key, &Option<Value>)| given(key) == value.as_ref();
+        let is_same = |set: &&Set| set.kind == kind && self.keys(kind).zip(&set.values).all(is_given);
+        let hash = self.hash(kind, &given);
+        let bound = self.bound.read();
+        let set = bound.alike.get(&hash)?.iter().find(is_same)?;
         Some(Arc::clone(&set.bound))
     }
 
-    fn bind(&self, kind: Kind, values: &[(Key, &Value)], counters: &Counters) -> Arc<Bound> {
-        let limited = self.limited(values, counters);
-        let values: Vec<_> = limited.iter().map(|(key, value)| (*key, value)).collect();
-        if let Some(known) = self.known(kind, &values) {
+    fn bind<'a>(&self, kind: Kind, given: impl Fn(Key) -> Option<&'a Value>, counters: &Counters) -> Arc<Bound> {
+        let values = self.limited(kind, given, counters);
+        let limited = |wanted| self.keys(kind).zip(&values).find(|(key, _)| *key == wanted)?.1.as_ref();
+        if let Some(known) = self.known(kind, limited) {
             return known;
         }
-        let hash = hash(kind, &values);
-        let attributes: Vec<_> = limited.iter().map(|(key, value)| KeyValue::new(*key, value.clone())).collect();
+        let hash = self.hash(kind, &limited);
+        let attribute = |(key, value): (Key, &Option<Value>)| Some(KeyValue::new(key, value.clone()?));
+        let attributes: Vec<_> = self.keys(kind).zip(&values).filter_map(attribute).collect();
         let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &attributes));
-        let mut all = self.bound.write();
-        if all.len() < MAX_BOUND {
-            all.entry(hash).or_default().push(Set { kind, values: limited, bound: Arc::clone(&bound) });
-        }
+        self.bound.write().keep(hash, Set { kind, values, bound: Arc::clone(&bound) });
         bound
     }
 
+    fn hash<'a>(&self, kind: Kind, given: &impl Fn(Key) -> Option<&'a Value>) -> u64 {
+        let mut hasher = FxHasher::default();
+        kind.hash(&mut hasher);
+        for key in keys(kind).iter().take(1).chain(&self.choice.more) {
+            match given(*key) {
+                Some(Value::String(text)) => text.as_str().hash(&mut hasher),
+                Some(other) => other.as_str().hash(&mut hasher),
+                None => {}
+            }
+        }
+        hasher.finish()
+    }
+
     /// The attributes, with no more values of each than are told apart.
-    fn limited(&self, values: &[(Key, &Value)], counters: &Counters) -> Vec<(Key, Value)> {
+    fn limited<'a>(
+        &self,
+        kind: Kind,
+        given: impl Fn(Key) -> Option<&'a Value>,
+        counters: &Counters,
+    ) -> Vec<Option<Value>> {
         let mut names = self.names.lock();
         let mut limited = |key: Key, value: &Value| {
             let Value::String(name) = value else { return value.clone() };
@@ -163,21 +186,22 @@ impl Metrics {
             counters.name_over_limit();
             ERROR_TYPE_OTHER.into()
         };
-        values.iter().map(|(key, value)| (*key, limited(*key, value))).collect()
+        self.keys(kind).map(|key| Some(limited(key, given(key)?))).collect()
     }
 }
 
-fn hash(kind: Kind, values: &[(Key, &Value)]) -> u64 {
-    let mut hasher = FxHasher::default();
-    kind.hash(&mut hasher);
-    for (key, value) in values {
-        key.name().len().hash(&mut hasher);
-        match value {
-            Value::String(text) => hasher.write(text.as_str().as_bytes()),
-            other => hasher.write(other.as_str().as_bytes()),
+impl Sets {
+    /// Keeps one more, if there is room.
+    fn keep(&mut self, hash: u64, set: Set) {
+        if self.count >= MAX_BOUND {
+            return;
+        }
+        let alike = self.alike.entry(hash).or_default();
+        if alike.len() < MAX_ALIKE {
+            alike.push(set);
+            self.count += 1;
         }
     }
-    hasher.finish()
 }
 
 /// The attributes that tell the spans of a kind apart.

@@ -5,11 +5,11 @@
 //! a limit.
 
 use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use opentelemetry::{Array, KeyValue, Value};
 use parking_lot::Mutex;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::event::Said as EventSaid;
 use crate::fields::Said;
@@ -24,67 +24,64 @@ const MAX_NAMES: usize = 10_000;
 
 /// What an attribute says on a span of this kind; nothing, if there are too many names already.
 pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Option<Said> {
-    let Found { own, meaning } = meaning(kind, attribute.key.as_str())?;
-    Some(match (meaning, attribute.value) {
-        (Meaning::Own, value) => Said::Attribute(own, Some(value)),
+    let name = found(attribute.key.as_str())?;
+    Some(match (name.meaning(kind), attribute.value) {
+        (Meaning::Own, value) => Said::Attribute(name.key, Some(value)),
         // As it is, without a copy.
         (Meaning::Attribute { key, rule: Rule::Text }, Value::String(text)) if !text.as_str().is_empty() => {
-            Said::Attribute(key, Some(Value::String(text)))
+            Said::Attribute(*key, Some(Value::String(text)))
         }
-        (meaning, value) => with_raw(&value, |raw| Said::of(own, meaning, raw, content)),
+        (meaning, value) => with_raw(&value, |raw| Said::of(name.key, *meaning, raw, content)),
     })
 }
 
 /// Takes an event's attribute in.
 pub(crate) fn take(said: &mut EventSaid, attribute: KeyValue) {
-    let Some(Found { own, .. }) = meaning(None, attribute.key.as_str()) else { return };
+    let Some(Name { key, .. }) = found(attribute.key.as_str()) else { return };
     match attribute.value {
-        value @ Value::Array(_) => said.attributes.push(KeyValue::new(own, value)),
-        value => with_raw(&value, |raw| said.take(own.name(), raw)),
+        value @ Value::Array(_) => said.attributes.push(KeyValue::new(*key, value)),
+        value => with_raw(&value, |raw| said.take(key.name(), raw)),
     }
 }
 
 /// The same name, for as long as the program runs; `None` if there are too many already.
 pub(crate) fn interned(name: &str) -> Option<&'static str> {
-    static NAMES: LazyLock<Mutex<FxHashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    let mut names = NAMES.lock();
-    if let Some(known) = names.get(name) {
-        return Some(known);
-    }
-    if names.len() >= MAX_NAMES {
-        return None;
-    }
-    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.insert(name);
-    Some(name)
+    found(name).map(|name| name.key.name())
 }
 
-/// What was found for a name.
-#[derive(Clone, Copy)]
-struct Found {
-    own: Key,
-    meaning: Meaning,
+/// A name, and what it means on a span of each kind, or on one that is not ours.
+struct Name {
+    key: Key,
+    meanings: [OnceLock<Meaning>; Kind::COUNT + 1],
 }
 
-/// Where a name lies in memory, and on what kind of span it is.
-type Place = (usize, usize, Option<Kind>);
+impl Name {
+    fn of(name: &'static str) -> Self {
+        Self { key: Key::of(name), meanings: [const { OnceLock::new() }; Kind::COUNT + 1] }
+    }
 
-/// Places that a thread knows; then it begins again.
+    fn meaning(&self, kind: Option<Kind>) -> &Meaning {
+        let work_out = || mapping::meaning(kind, self.key.name());
+        let place = kind.map_or(Kind::COUNT, |kind| kind as usize);
+        self.meanings.get(place).map_or(&Meaning::Own, |meaning| meaning.get_or_init(work_out))
+    }
+}
+
+/// Places in memory that a thread knows; then it begins again.
 const MAX_PLACES: usize = 4_096;
 
 thread_local! {
-    static FOUND: RefCell<FxHashMap<Place, Found>> = RefCell::default();
+    static FOUND: RefCell<FxHashMap<usize, &'static Name>> = RefCell::default();
 }
 
-fn meaning(kind: Option<Kind>, name: &str) -> Option<Found> {
-    let place = (name.as_ptr() as usize, name.len(), kind);
+fn found(name: &str) -> Option<&'static Name> {
+    let place = name.as_ptr() as usize;
     let known = FOUND.try_with(|found| found.borrow().get(&place).copied()).ok().flatten();
     // Another name may lie there by now.
-    if let Some(known) = known.filter(|known| known.own.name() == name) {
+    if let Some(known) = known.filter(|known| known.key.name() == name) {
         return Some(known);
     }
-    let own = Key::of(interned(name)?);
-    let now = Found { own, meaning: mapping::meaning(kind, own.name()) };
+    let now = kept(name)?;
     let _ = FOUND.try_with(|found| {
         let mut found = found.borrow_mut();
         if found.len() >= MAX_PLACES {
@@ -93,6 +90,22 @@ fn meaning(kind: Option<Kind>, name: &str) -> Option<Found> {
         found.insert(place, now);
     });
     Some(now)
+}
+
+/// The name as it is kept, for all threads and for ever.
+fn kept(name: &str) -> Option<&'static Name> {
+    static NAMES: LazyLock<Mutex<FxHashMap<&'static str, &'static Name>>> = LazyLock::new(Mutex::default);
+    let mut names = NAMES.lock();
+    if let Some(known) = names.get(name) {
+        return Some(known);
+    }
+    if names.len() >= MAX_NAMES {
+        return None;
+    }
+    let text: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    let name: &'static Name = Box::leak(Box::new(Name::of(text)));
+    names.insert(text, name);
+    Some(name)
 }
 
 /// A value as `tracing` would have handed it over; a list as the JSON that it would have been.

@@ -106,14 +106,12 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
     let attributes = fields.finish();
     call_out(counters, || {
         let span = context.span();
-        if span.is_recording() {
-            span.set_attributes(attributes);
-            if let Some(name) = renamed {
-                span.update_name(name);
-            }
-            if status != Status::Unset {
-                span.set_status(status);
-            }
+        span.set_attributes(attributes);
+        if let Some(name) = renamed {
+            span.update_name(name);
+        }
+        if status != Status::Unset {
+            span.set_status(status);
         }
         outside::quietly(|| span.end_with_timestamp(end));
     });

@@ -104,15 +104,19 @@ where
 /// The name that a span was opened with; stands first among its builder's attributes, until it starts.
 const OPENED_AS: &str = "tracing_genai.opened_as";
 
-/// Room for the attributes of most spans: a kilobyte, the most that allocators keep at hand.
+/// Room for all attributes of most spans, those that the layer above says itself and those of the close included: a
+/// kilobyte, the most that allocators keep at hand.
 const ATTRIBUTES: usize = 18;
+
+/// Room for the fields of most spans, recorded ones included.
+const FIELDS: usize = 10;
 
 fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
     let attributes = builder.attributes.as_mut()?;
     if attributes.first()?.key.as_str() != OPENED_AS {
         return None;
     }
-    match attributes.swap_remove(0).value {
+    match attributes.remove(0).value {
         Value::String(name) => names::interned(name.as_str()),
         _ => None,
     }
@@ -126,23 +130,23 @@ where
     /// Starts a span that is not ours, as it is.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
         let above = self.door.nearest(parent.span().span_context());
-        // Not as the closures' result: a span is large, and would be moved through each of them.
-        let mut span = None;
-        call_out(|| quietly(|| span = Some(self.tracer.build_with_context(builder, parent))));
-        let Some(span) = span else {
+        let build = || {
+            let span = self.tracer.build_with_context(builder, parent);
+            Box::new(Other { door: Arc::clone(&self.door), above, span })
+        };
+        let Some(other) = call_out(|| quietly(build)) else {
             self.door.core.counters().panicked();
             return nothing(parent);
         };
-        let id = id_of(span.span_context());
         if let Some(ours) = above {
-            self.door.scopes.enter(id, ours);
+            self.door.scopes.enter(id_of(other.span.span_context()), ours);
         }
-        GenAiSpan(State::Other(Other { door: Arc::clone(&self.door), id, above, span }))
+        GenAiSpan(State::Other(other))
     }
 }
 
 /// A span that could not be started.
-fn nothing<S>(parent: &Context) -> GenAiSpan<S> {
+fn nothing<S: Span>(parent: &Context) -> GenAiSpan<S> {
     GenAiSpan(State::Nothing(parent.span().span_context().clone()))
 }
 
@@ -186,11 +190,14 @@ impl Door {
     fn ancestor(&self, parent: &Context) -> Option<Ancestor> {
         let span = parent.span();
         let above = span.span_context();
-        let known = self.nearest(above);
-        let in_trace = || self.scopes.first(above.trace_id()).filter(|_| above.is_valid() && !above.is_remote());
-        let ours = known.or_else(in_trace)?;
-        let ancestor = self.core.open.with(ours, |open| Ancestor::of(ours, open))?;
-        Some(if ours == id_of(above) { ancestor } else { ancestor.behind(parent.clone()) })
+        if self.core.counters().none_is_open() || !above.is_valid() || above.is_remote() {
+            return None;
+        }
+        let ancestor = |ours| self.core.open.with(ours, |open| Ancestor::of(ours, open));
+        ancestor(id_of(above)).or_else(|| {
+            let ours = self.scopes.above(id_of(above)).or_else(|| self.scopes.first(above.trace_id()))?;
+            Some(ancestor(ours)?.behind(parent.clone()))
+        })
     }
 
     fn open(
@@ -205,17 +212,18 @@ impl Door {
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
         let mut attributes = attributes.unwrap_or_default();
-        let mut fields = Fields::with_capacity(attributes.len());
-        attributes.retain_mut(|attribute| {
-            let is_theirs = is_theirs(attribute);
-            if !is_theirs {
-                let attribute = std::mem::replace(attribute, KeyValue::new("", false));
-                if let Some(said) = self.read(kind, attribute) {
-                    self.core.count(fields.apply(said));
-                }
+        let mut fields = Fields::with_capacity(FIELDS);
+        // The layer above puts its own first.
+        let theirs = attributes.iter().take_while(|attribute| is_theirs(attribute)).count();
+        let mut more = Vec::new();
+        for attribute in attributes.drain(theirs..) {
+            if is_theirs(&attribute) {
+                more.push(attribute);
+            } else if let Some(said) = self.read(kind, attribute) {
+                self.core.count(fields.apply(said));
             }
-            is_theirs
-        });
+        }
+        attributes.append(&mut more);
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
@@ -232,14 +240,15 @@ impl Door {
             ancestor: self.ancestor(parent),
             explicit: false,
             root: false,
-            attached: Some(parent.clone()),
+            attached: Some(parent),
             links: links.unwrap_or_default(),
             attributes,
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
         let span_context = context.span().span_context().clone();
         let is_first = self.scopes.begin(span_context.trace_id(), id);
-        let ours = Ours { door: Arc::clone(self), id, kind, context, span_context, is_first };
+        let door = Arc::clone(self);
+        let ours = Ours { door, id, kind, has_ended: false, context, span_context, is_first };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             self.event(id, kind, name, instant_of(timestamp, now), attributes);
         }
@@ -298,12 +307,13 @@ impl Door {
 
 /// A span of a [`GenAiTracer`]: one that is recognized, or your tracer's own.
 #[derive(Debug)]
-pub struct GenAiSpan<S>(State<S>);
+pub struct GenAiSpan<S: Span>(State<S>);
 
 #[derive(Debug)]
-enum State<S> {
+enum State<S: Span> {
     Ours(Ours),
-    Other(Other<S>),
+    /// Boxed, because a span is large, and moved through each of the layers' hands.
+    Other(Box<Other<S>>),
     /// It could not be started: what is below it hangs on what is above it.
     Nothing(SpanContext),
 }
@@ -314,6 +324,7 @@ struct Ours {
     door: Arc<Door>,
     id: u64,
     kind: Kind,
+    has_ended: bool,
     /// Holds the user's span.
     context: Context,
     span_context: SpanContext,
@@ -323,9 +334,8 @@ struct Ours {
 
 /// A span that is not ours.
 #[derive(Debug)]
-struct Other<S> {
+struct Other<S: Span> {
     door: Arc<Door>,
-    id: u64,
     /// The one of ours that it is below.
     above: Option<u64>,
     span: S,
@@ -336,7 +346,10 @@ impl Ours {
         lifecycle::record(&self.door.core, self.id, |_| said);
     }
 
-    fn end(&self) {
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
         let core = &self.door.core;
         panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
         lifecycle::close(core, self.id, false);
@@ -350,7 +363,14 @@ impl Ours {
     }
 }
 
-impl<S> Other<S> {
+impl<S: Span> Other<S> {
+    /// It is below none of ours any more.
+    fn leave(&mut self) {
+        if self.above.take().is_some() {
+            self.door.scopes.leave(id_of(self.span.span_context()));
+        }
+    }
+
     /// Takes an event in that is a moment of the span above, if it is one.
     fn mark(&self, name: &str, attributes: &[KeyValue]) -> bool {
         let kind = |ours: u64| self.door.core.open.with(ours, |open| open.kind).flatten();
@@ -389,7 +409,8 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn is_recording(&self) -> bool {
         match &self.0 {
-            State::Ours(ours) => ours.context.span().is_recording(),
+            // Whoever samples: what it is told counts in the metrics, in its turn and in its conversation.
+            State::Ours(ours) => !ours.has_ended,
             State::Other(other) => other.span.is_recording(),
             State::Nothing(_) => false,
         }
@@ -463,12 +484,10 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             // Not `timestamp`: that is when it was left last, and it is open until now.
             State::Ours(ours) => ours.end(),
-            State::Other(Other { door, id, above, span }) => {
-                if above.take().is_some() {
-                    door.scopes.leave(*id);
-                }
-                if call_out(|| span.end_with_timestamp(timestamp)).is_none() {
-                    door.core.counters().panicked();
+            State::Other(other) => {
+                other.leave();
+                if call_out(|| other.span.end_with_timestamp(timestamp)).is_none() {
+                    other.door.core.counters().panicked();
                 }
             }
             State::Nothing(_) => {}
@@ -476,13 +495,15 @@ impl<S: Span> Span for GenAiSpan<S> {
     }
 }
 
-impl<S> Drop for State<S> {
+impl Drop for Ours {
     fn drop(&mut self) {
-        match self {
-            Self::Ours(ours) => ours.end(),
-            Self::Other(Other { door, id, above: Some(_), .. }) => door.scopes.leave(*id),
-            Self::Other(_) | Self::Nothing(_) => {}
-        }
+        self.end();
+    }
+}
+
+impl<S: Span> Drop for Other<S> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -81,6 +81,24 @@ fn nothing_depends_on_sampling() {
 }
 
 #[test]
+fn what_is_recorded_late_counts_without_sampling_through_both_doors() {
+    for second_door in [false, true] {
+        let exporter = InMemoryMetricExporter::default();
+        let meters = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
+        let tracers = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+        let (genai, tracer) = (GenAi::new().with_meter(meters.meter("test")), tracers.tracer("test"));
+        let door = if second_door { genai.opentelemetry_layer(tracer).boxed() } else { genai.layer(tracer).boxed() };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(door), || {
+            let llm = info_span!("llm", provider = "openai", model = "gpt-4o", input_tokens = Empty).entered();
+            llm.record("input_tokens", 100);
+        });
+        let openai = "gen_ai.operation.name=chat, gen_ai.provider.name=openai, gen_ai.request.model=gpt-4o";
+        let point = format!("gen_ai.client.token.usage {{{openai}, gen_ai.token.type=input}}");
+        assert_eq!(points(&meters, &exporter).get(&point), Some(&(1, 100.0)), "second door: {second_door}");
+    }
+}
+
+#[test]
 fn the_newest_names_are_an_option() {
     let points = measured_with(GenAi::new().with_latest_metric_names(true), || {
         drop(info_span!(
