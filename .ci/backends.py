@@ -116,7 +116,7 @@ def build():
 def send(program, arguments, environment):
     """Runs an example that has no OTLP but by the environment. It must lose nothing."""
     given = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-    given |= {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true", "OTEL_SERVICE_NAME": program} | environment
+    given |= {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true", "OTEL_SERVICE_NAME": program, "OTEL_METRICS_EXPORTER": "none"} | environment
     command = [TARGET / "debug" / "examples" / program, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=120)
     if done.returncode != 0 or done.stderr:

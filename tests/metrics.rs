@@ -94,7 +94,7 @@ fn what_is_recorded_late_counts_without_sampling_through_both_doors() {
         });
         let openai = "gen_ai.operation.name=chat, gen_ai.provider.name=openai, gen_ai.request.model=gpt-4o";
         let point = format!("gen_ai.client.token.usage {{{openai}, gen_ai.token.type=input}}");
-        assert_eq!(points(&meters, &exporter).get(&point), Some(&(1, 100.0)), "second door: {second_door}");
+        assert_point(&points(&meters, &exporter), &point, 1, 100.0);
     }
 }
 

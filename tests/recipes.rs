@@ -16,8 +16,10 @@ use support::console::{example, stderr, stdout};
 fn variables(recipe: &str) -> BTreeMap<String, String> {
     let page = fs::read_to_string(format!("{}/RECIPES.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let section = page.split("\n## ").find(|section| section.lines().next() == Some(recipe)).unwrap();
-    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let exports: Vec<&str> = block.lines().filter(|line| line.starts_with("export ")).collect();
+    let block = |text: &str| text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap().to_owned();
+    // What stands before all recipes is for each of them.
+    let blocks = block(&page) + &block(section);
+    let exports: Vec<&str> = blocks.lines().filter(|line| line.starts_with("export ")).collect();
     let keys = "LANGFUSE_PUBLIC_KEY=pk LANGFUSE_SECRET_KEY=sk INSTANCE_ID=1 TOKEN=t HONEYCOMB_API_KEY=hc DD_API_KEY=dd";
     let script = format!("{keys}; {}; env", exports.join("\n"));
     let output = Command::new("sh").args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap();
