@@ -1,4 +1,5 @@
 //! Programs that print: run, and what the console shows read back as a tree.
+#![allow(unexpected_cfgs, reason = "packages without such features use this too")]
 
 use std::collections::BTreeMap;
 use std::env;
