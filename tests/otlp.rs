@@ -3,6 +3,7 @@
 #![cfg(feature = "otlp")]
 
 mod receiver;
+mod sending;
 mod support;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use receiver::{ENDPOINT, Manner, PROTOCOL, PROTOCOLS, Receiver, Transport, sending, succeeded};
+use receiver::{Manner, Receiver, Transport};
+use sending::{ENDPOINT, PROTOCOL, PROTOCOLS, sending, succeeded};
 use support::console::{Console, Printed, child, is_child, stderr, stdout};
 use tracing::field::Empty;
 use tracing::{info, info_span};

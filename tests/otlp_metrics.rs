@@ -3,6 +3,7 @@
 #![cfg(feature = "otlp")]
 
 mod receiver;
+mod sending;
 mod support;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,8 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
 use opentelemetry_sdk::error::OTelSdkError;
 use receiver::rotel::Rotel;
-use receiver::{ENDPOINT, Manner, PROTOCOLS, Receiver, Transport, sending, succeeded};
+use receiver::{Manner, Receiver, Transport};
+use sending::{ENDPOINT, PROTOCOLS, sending, succeeded};
 use support::console::{child, is_child, stderr, stdout};
 use support::measured::{Point, Points, Shape, is_a_time, measured, named, two_conversations};
 use tracing_genai::{Telemetry, TelemetryError};

@@ -9,6 +9,7 @@ mod receiver;
 #[allow(dead_code, reason = "the example uses all of it")]
 #[path = "../examples/replay/recording.rs"]
 mod recording;
+mod sending;
 #[allow(dead_code, reason = "the example uses all of it")]
 #[path = "../examples/replay/spans.rs"]
 mod spans;
@@ -30,8 +31,9 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracer, SpanData, SpanExporter};
 use player::Parents;
 use receiver::rotel::Rotel;
-use receiver::{ENDPOINT, Manner, PROTOCOL, PROTOCOLS, Receiver, Transport, succeeded};
+use receiver::{Manner, Receiver, Transport};
 use recording::Recording;
+use sending::{ENDPOINT, PROTOCOL, PROTOCOLS, succeeded};
 use support::console::{child, is_child, stderr, stdout};
 use tracing_genai::{GenAi, Telemetry};
 use tracing_subscriber::prelude::*;

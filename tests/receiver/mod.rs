@@ -7,7 +7,6 @@ pub(crate) mod rotel;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,32 +15,6 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::ScopeMetrics;
 use opentelemetry_proto::tonic::trace::v1::Span;
-
-use crate::support::console::{child, stderr, stdout};
-
-pub(crate) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-pub(crate) const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-
-/// The protocols of this build, and what they need.
-pub(crate) const PROTOCOLS: &[(&str, Transport)] = &[
-    ("http/protobuf", Transport::Http),
-    #[cfg(feature = "otlp-json")]
-    ("http/json", Transport::Http),
-    #[cfg(feature = "otlp-grpc")]
-    ("grpc", Transport::Grpc),
-];
-
-/// This test program again, sending to this receiver.
-pub(crate) fn sending(test: &str, receiver: &Receiver, protocol: &str) -> Command {
-    let mut child = child(test);
-    child.env(ENDPOINT, receiver.endpoint()).env(PROTOCOL, protocol);
-    child
-}
-
-#[track_caller]
-pub(crate) fn succeeded(output: &Output) {
-    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
-}
 
 /// How a receiver receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What Jaeger would get, over both of its ports.
 #![cfg(test)]
 
-#[allow(dead_code, reason = "the crate's own tests use the rest")]
 #[path = "../../../tests/receiver/mod.rs"]
 mod receiver;
 
@@ -17,6 +16,7 @@ fn both_ports_get_the_whole_trace() {
         let output = Command::new(env!("CARGO_BIN_EXE_jaeger-example"))
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("OTEL_METRICS_EXPORTER", "none")
             .env("OTEL_SERVICE_NAME", "drive-through")
             .output()
             .unwrap();
