@@ -61,6 +61,7 @@ mod genai;
 mod happen;
 mod home;
 mod inherited;
+mod instruments;
 mod json;
 mod kind;
 mod layer;
