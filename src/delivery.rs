@@ -43,6 +43,7 @@ impl Delivery {
             tally: Arc::clone(tally),
             waiting: AtomicU64::new(0),
             dropping: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             calm: Mutex::new(None),
             failure: Mutex::new(None),
             late: notice::Once::new(),
@@ -68,8 +69,15 @@ impl Delivery {
         let stopped = self.batches.shutdown_with_timeout(timeout);
         // What still waits will not be sent, or not for the program to know.
         let exports = self.exports();
-        self.watch.end(exports.dropped.total() + exports.queued(), "it is shut down");
+        let is_told = self.watch.end(exports.dropped.total() + exports.queued(), "it is shut down");
+        self.watch.told.store(is_told, Ordering::Relaxed);
         stopped
+    }
+
+    /// Whether the shutdown said how many spans were lost, if any were.
+    pub(crate) fn has_told(&self) -> bool {
+        let exports = self.exports();
+        exports.dropped.total() + exports.queued() == 0 || self.watch.told.load(Ordering::Relaxed)
     }
 
     /// What the exporter said when it failed last.
@@ -138,6 +146,8 @@ struct Watch {
     waiting: AtomicU64,
     /// Whether it was said that spans are lost, and not yet that it is over.
     dropping: AtomicBool,
+    /// Whether the shutdown said how many were lost.
+    told: AtomicBool,
     /// While spans are lost: how many were, and since when it has not been more.
     calm: Mutex<Option<(u64, Instant)>>,
     failure: Mutex<Option<String>>,
@@ -209,10 +219,13 @@ impl Watch {
         }
     }
 
-    fn end(&self, lost: u64, why: &str) {
-        if self.dropping.swap(false, Ordering::Relaxed) {
+    /// Says that the loss is over, if it was said that it began; whether it did.
+    fn end(&self, lost: u64, why: &str) -> bool {
+        let is_told = self.dropping.swap(false, Ordering::Relaxed);
+        if is_told {
             notice::say(&format!("{lost} spans were lost on their way to {}: {why}", self.to));
         }
+        is_told
     }
 }
 

@@ -255,7 +255,9 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Err(error) = self.shutdown(DROP_TIMEOUT) {
+        let Err(error) = self.shutdown(DROP_TIMEOUT) else { return };
+        let is_told = matches!(error, TelemetryError::Flush { .. }) && self.deliveries.iter().all(|one| one.has_told());
+        if !is_told {
             static FLUSH: notice::Once = notice::Once::new();
             FLUSH.say(|| error.to_string());
         }
