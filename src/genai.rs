@@ -20,7 +20,7 @@ use crate::mapping;
 use crate::names;
 use crate::notice;
 use crate::prices::Prices;
-use crate::semconv::Key;
+use crate::semconv::{Key, NEVER_MEASURED};
 use crate::stats::{Counters, Stats};
 use crate::tracer::{GenAiTracer, Quiet};
 
@@ -147,12 +147,13 @@ impl GenAi {
 
     /// Puts these fields on all metrics too, where spans have them; they are inherited like those of
     /// [`GenAi::with_inherited`], so that cost can be told by feature or by campaign. Each of their values makes series of its
-    /// own: no ids. Default: none.
+    /// own. Conversation, session and user ids are on no metric, named here or not. Default: none.
     #[must_use]
     pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
         let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
         let mut this = self.with_inherited(fields.iter().cloned());
-        this.options.metric_attributes.extend(fields.iter().filter_map(|field| names::interned(field)).map(Key::of));
+        let keys = fields.iter().filter_map(|field| names::interned(field)).map(Key::of);
+        this.options.metric_attributes.extend(keys.filter(|key| !NEVER_MEASURED.has(*key)));
         this
     }
 

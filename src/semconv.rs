@@ -354,6 +354,9 @@ pub(crate) const SAMPLED: Keys = Keys::of(&[
     SERVER_PORT,
 ]);
 
+/// Attributes that no metric may have: each of their values would make series of its own, and tell whose they are.
+pub(crate) const NEVER_MEASURED: Keys = Keys::of(&[CONVERSATION_ID, SESSION_ID, USER_ID]);
+
 /// Attributes that an exported name may hold.
 pub(crate) const IN_NAME: Keys =
     Keys::of(&[OPERATION_NAME, REQUEST_MODEL, TOOL_NAME, AGENT_NAME, WORKFLOW_NAME, STEP_NAME, DATA_SOURCE_ID]);

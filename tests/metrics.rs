@@ -182,6 +182,31 @@ fn chosen_fields_are_on_metrics_too() {
 }
 
 #[test]
+fn no_metric_has_an_id_even_if_it_is_asked_for() {
+    let ids = ["gen_ai.conversation.id", "session.id", "user.id"];
+    let points = measured_with(GenAi::new().with_metric_attributes(ids), || {
+        let _conversation =
+            info_span!("conversation", conversation_id = "c-1", session_id = "s-1", user_id = "u-1").entered();
+        let _turn = info_span!("turn").entered();
+        drop(info_span!("llm", provider = "openai", model = "gpt-4o", input_tokens = 4));
+    });
+    assert!(!points.is_empty());
+    for id in ["c-1", "s-1", "u-1"] {
+        assert!(points.keys().all(|point| !point.contains(id)), "{points:#?}");
+    }
+}
+
+#[test]
+fn a_field_that_is_chosen_twice_or_is_there_anyway_is_once_on_a_metric() {
+    let chosen = ["gen_ai.request.model", "feature", "feature"];
+    let points = measured_with(GenAi::new().with_metric_attributes(chosen), || {
+        drop(info_span!("llm", provider = "openai", model = "gpt-4o", feature = "booking", cost = 0.5));
+    });
+    let call = "gen_ai.operation.name=chat, gen_ai.provider.name=openai, gen_ai.request.model=gpt-4o";
+    assert_point(&points, &format!("voice.cost {{feature=booking, {call}}}"), 1, 0.5);
+}
+
+#[test]
 fn what_calls_cost_is_worked_out_from_prices() {
     let prices = Prices::new()
         .with(Price::of("openai", "gpt-4o*").with_input(2.5).with_output(10.0))
