@@ -153,7 +153,11 @@ impl GenAi {
         let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
         let mut this = self.with_inherited(fields.iter().cloned());
         let keys = fields.iter().filter_map(|field| names::interned(field)).map(Key::of);
-        this.options.metric_attributes.extend(keys.filter(|key| !NEVER_MEASURED.has(*key)));
+        for key in keys.filter(|key| !NEVER_MEASURED.has(*key)) {
+            if !this.options.metric_attributes.contains(&key) {
+                this.options.metric_attributes.push(key);
+            }
+        }
         this
     }
 

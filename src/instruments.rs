@@ -451,7 +451,8 @@ fn with_only(attributes: &[KeyValue], keys: &[Key], more: &[Key]) -> Vec<KeyValu
 }
 
 fn and(attributes: &[KeyValue], key: Key, value: &'static str) -> Vec<KeyValue> {
-    attributes.iter().cloned().chain([KeyValue::new(key, value)]).collect()
+    let others = attributes.iter().filter(|attribute| attribute.key.as_str() != key.name()).cloned();
+    others.chain([KeyValue::new(key, value)]).collect()
 }
 
 #[cfg(test)]

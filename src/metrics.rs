@@ -71,7 +71,8 @@ impl Metrics {
 
     /// The attributes that tell the spans of a kind apart.
     fn keys(&self, kind: Kind) -> impl Iterator<Item = Key> {
-        keys(kind).iter().chain(&self.choice.more).copied()
+        let more = self.choice.more.iter().filter(move |key| !keys(kind).contains(key));
+        keys(kind).iter().chain(more).copied()
     }
 
     /// The instruments of this set of attributes, if they are bound.

@@ -198,12 +198,22 @@ fn no_metric_has_an_id_even_if_it_is_asked_for() {
 
 #[test]
 fn a_field_that_is_chosen_twice_or_is_there_anyway_is_once_on_a_metric() {
-    let chosen = ["gen_ai.request.model", "feature", "feature"];
+    let chosen = ["gen_ai.request.model", "gen_ai.token.type", "feature", "feature"];
     let points = measured_with(GenAi::new().with_metric_attributes(chosen), || {
-        drop(info_span!("llm", provider = "openai", model = "gpt-4o", feature = "booking", cost = 0.5));
+        drop(info_span!(
+            "llm",
+            provider = "openai",
+            model = "gpt-4o",
+            feature = "booking",
+            input_tokens = 7,
+            cost = 0.5,
+            gen_ai.token.type = "audio"
+        ));
     });
     let call = "gen_ai.operation.name=chat, gen_ai.provider.name=openai, gen_ai.request.model=gpt-4o";
-    assert_point(&points, &format!("voice.cost {{feature=booking, {call}}}"), 1, 0.5);
+    assert_point(&points, &format!("voice.cost {{feature=booking, {call}, gen_ai.token.type=audio}}"), 1, 0.5);
+    let tokens = format!("gen_ai.client.token.usage {{feature=booking, {call}, gen_ai.token.type=input}}");
+    assert_point(&points, &tokens, 1, 7.0);
 }
 
 #[test]
