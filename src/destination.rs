@@ -10,6 +10,8 @@ use opentelemetry_sdk::metrics::Temporality;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::variables::decoded;
+
 /// What is sent, and its variables: those of the signal itself, which come first, and those of all signals.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signal {
@@ -222,23 +224,6 @@ fn headers(value: &str) -> Result<HeaderMap, String> {
         headers.insert(name, header);
     }
     Ok(headers)
-}
-
-/// A value without its percent-encoding; as it is where that is none.
-fn decoded(value: &str) -> Vec<u8> {
-    let mut bytes = value.bytes();
-    let mut decoded = Vec::with_capacity(value.len());
-    while let Some(byte) = bytes.next() {
-        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
-        match byte {
-            b'%' => match (hex(bytes.next()), hex(bytes.next())) {
-                (Some(high), Some(low)) => decoded.extend(u8::try_from(high * 16 + low)),
-                _ => return value.into(),
-            },
-            _ => decoded.push(byte),
-        }
-    }
-    decoded
 }
 
 /// An endpoint as it may be shown: without a name and password, and without its query.

@@ -6,10 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
 #[cfg(doc)]
@@ -122,7 +123,7 @@ impl Telemetry {
             WARNINGS.say(|| asked.warnings.join("\ntracing-genai: "));
         }
         let genai = GenAi::from_env();
-        let resource = Resource::builder().build();
+        let resource = resource(&asked);
         let mut deliveries = Vec::new();
         if asked.spans.otlp {
             deliveries.extend(otlp_delivery(&resource, &asked, &genai)?);
@@ -365,8 +366,22 @@ fn started(start: impl FnOnce() -> Delivery) -> Option<Arc<Delivery>> {
     catch_unwind(AssertUnwindSafe(start)).ok().map(Arc::new)
 }
 
+/// What the SDK knows of the program, and what the variables say.
+fn resource(asked: &Asked) -> Resource {
+    let attributes = asked.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty()
+        .with_detectors(&[Box::new(SdkProvidedResourceDetector), Box::new(TelemetryResourceDetector)])
+        .with_attributes(attributes)
+        .build()
+}
+
 fn provider(asked: &Asked, resource: Resource, deliveries: &[Arc<Delivery>]) -> SdkTracerProvider {
     let mut provider = SdkTracerProvider::builder().with_resource(resource);
+    if let Some(sampling) = asked.sampling {
+        let root = Sampler::TraceIdRatioBased(sampling.ratio);
+        let follows = sampling.follows_parents;
+        provider = provider.with_sampler(if follows { Sampler::ParentBased(Box::new(root)) } else { root });
+    }
     if asked.disabled {
         provider = provider.with_sampler(Sampler::AlwaysOff);
     }

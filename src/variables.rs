@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// What the variables ask for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Asked {
     /// Nothing is to be exported, whatever else is said.
     pub(crate) disabled: bool,
@@ -18,6 +18,9 @@ pub(crate) struct Asked {
     pub(crate) batches: Batches,
     pub(crate) readings: Readings,
     pub(crate) limits: Limits,
+    pub(crate) sampling: Option<Sampling>,
+    /// What is said of the program, the service's name last.
+    pub(crate) resource: Vec<(String, String)>,
     /// What is not honoured, and why, a line each.
     pub(crate) warnings: Vec<String>,
 }
@@ -58,6 +61,15 @@ pub(crate) struct Limits {
     pub(crate) links: Option<u32>,
     pub(crate) attributes_per_event: Option<u32>,
     pub(crate) attributes_per_link: Option<u32>,
+}
+
+/// Which traces are sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sampling {
+    /// How many of all traces that begin here: 1 is all of them.
+    pub(crate) ratio: f64,
+    /// Those that begin elsewhere are sampled if they were there.
+    pub(crate) follows_parents: bool,
 }
 
 /// The variables that the SDK and we don't know what to do with, and what there is instead.
@@ -154,11 +166,16 @@ impl Asked {
         if !without_effect.is_empty() {
             warnings.push(format!("not honoured: {}", without_effect.join(", ")));
         }
-        warnings.extend(sampler(
-            variable("OTEL_TRACES_SAMPLER").as_deref(),
-            variable("OTEL_TRACES_SAMPLER_ARG").as_deref(),
-        ));
-        Self { disabled, spans, metrics, metrics_by_name, batches, readings, limits, warnings }
+        let sampling = match variable("OTEL_TRACES_SAMPLER") {
+            Some(sampler) => sampling(&sampler, variable("OTEL_TRACES_SAMPLER_ARG").as_deref(), &mut warnings),
+            None => None,
+        };
+        let mut resource = Vec::new();
+        if let Some(attributes) = variable("OTEL_RESOURCE_ATTRIBUTES") {
+            resource = pairs("OTEL_RESOURCE_ATTRIBUTES", &attributes, &mut warnings);
+        }
+        resource.extend(variable("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name)));
+        Self { disabled, spans, metrics, metrics_by_name, batches, readings, limits, sampling, resource, warnings }
     }
 }
 
@@ -200,30 +217,67 @@ impl<V: Fn(&str) -> Option<String>> Numbers<'_, V> {
     }
 }
 
-/// The SDK falls back without a word that anybody could see: its log has no subscriber yet.
-fn sampler(sampler: Option<&str>, arg: Option<&str>) -> Option<String> {
-    let sampler = sampler?;
-    match sampler {
-        "always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off" => None,
-        "traceidratio" | "parentbased_traceidratio" => {
-            let is_ratio =
-                arg.as_ref().is_some_and(|arg| arg.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)));
-            (!is_ratio).then(|| {
-                format!(
+/// The SDK reads the variables too, but takes a ratio that there can't be, and falls back without a word that anybody could
+/// see: its log has no subscriber yet.
+fn sampling(sampler: &str, arg: Option<&str>, warnings: &mut Vec<String>) -> Option<Sampling> {
+    let name = sampler.to_ascii_lowercase();
+    let (root, follows_parents) = name.strip_prefix("parentbased_").map_or((name.as_str(), false), |root| (root, true));
+    let ratio = match root {
+        "always_on" => 1.0,
+        "always_off" => 0.0,
+        "traceidratio" => {
+            let ratio = arg.and_then(|arg| arg.parse().ok()).filter(|ratio| (0.0..=1.0).contains(ratio));
+            ratio.unwrap_or_else(|| {
+                warnings.push(format!(
                     "OTEL_TRACES_SAMPLER_ARG={:?} is no ratio from 0 to 1, every trace is sampled",
                     arg.unwrap_or_default()
-                )
+                ));
+                1.0
             })
         }
-        _ => Some(format!("OTEL_TRACES_SAMPLER={sampler:?} is not known, every trace is sampled")),
+        _ => {
+            warnings.push(format!("OTEL_TRACES_SAMPLER={sampler:?} is not known, every trace is sampled"));
+            return None;
+        }
+    };
+    Some(Sampling { ratio, follows_parents })
+}
+
+/// The entries of a list, decoded. The SDK does not decode them, and lets this list's service name win over the other.
+fn pairs(name: &str, list: &str, warnings: &mut Vec<String>) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for (place, entry) in list.split_terminator(',').enumerate() {
+        let text = |encoded: &str| String::from_utf8(decoded(encoded)).unwrap_or_else(|_| encoded.to_owned());
+        match entry.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+            Some((key, value)) if !key.is_empty() => pairs.push((text(key), text(value))),
+            _ => warnings.push(format!("{name}: entry {} is no name=value and is left out", place + 1)),
+        }
     }
+    pairs
+}
+
+/// A value without its percent-encoding; as it is where that is none.
+pub(crate) fn decoded(value: &str) -> Vec<u8> {
+    let mut bytes = value.bytes();
+    let mut decoded = Vec::with_capacity(value.len());
+    while let Some(byte) = bytes.next() {
+        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
+        match byte {
+            b'%' => match (hex(bytes.next()), hex(bytes.next())) {
+                (Some(high), Some(low)) => decoded.extend(u8::try_from(high * 16 + low)),
+                _ => return value.into(),
+            },
+            _ => decoded.push(byte),
+        }
+    }
+    decoded
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Asked, Batches, Exporters, Limits, Readings};
+    use super::{Asked, Batches, Exporters, Limits, Readings, Sampling};
 
     fn asked(variables: &[(&str, &str)]) -> Asked {
         let value =
@@ -242,6 +296,8 @@ mod tests {
             batches,
             readings: Readings::default(),
             limits: Limits::default(),
+            sampling: None,
+            resource: vec![],
             warnings: vec![],
         };
         assert_eq!(asked(&[]), nothing);
@@ -366,5 +422,43 @@ mod tests {
         {
             assert_eq!(warnings(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)]), 1, "{sampler}");
         }
+    }
+
+    #[test]
+    fn the_sampler_is_read_in_any_case() {
+        for (sampler, arg, ratio, follows_parents) in [
+            (" ALWAYS_ON ", "", 1.0, false),
+            ("parentbased_Always_Off", "", 0.0, true),
+            ("ParentBased_TraceIdRatio", " 0.25 ", 0.25, true),
+            ("traceidratio", "-0.25", 1.0, false),
+            ("traceidratio", "nan", 1.0, false),
+        ] {
+            let asked = asked(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)]);
+            assert_eq!(asked.sampling, Some(Sampling { ratio, follows_parents }), "{sampler} {arg}");
+        }
+    }
+
+    #[test]
+    fn the_resource_is_decoded_and_the_service_has_the_name_of_its_own_variable() {
+        let asked = asked(&[
+            ("OTEL_SERVICE_NAME", " own "),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "service.name=all, a%2Cb = c%3Dd%C3%A9 ,broken,=x,percent=100%,latin=%E9,empty=,",
+            ),
+        ]);
+        let expected = [
+            ("service.name", "all"),
+            ("a,b", "c=dé"),
+            ("percent", "100%"),
+            ("latin", "%E9"),
+            ("empty", ""),
+            ("service.name", "own"),
+        ];
+        assert_eq!(asked.resource, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(
+            asked.warnings,
+            [3, 4].map(|entry| format!("OTEL_RESOURCE_ATTRIBUTES: entry {entry} is no name=value and is left out"))
+        );
     }
 }

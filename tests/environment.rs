@@ -132,6 +132,61 @@ fn limits_of_links_are_kept() {
 }
 
 #[test]
+fn the_sampler_is_the_one_that_is_said_or_every_trace_is_sampled() {
+    const TEST: &str = "the_sampler_is_the_one_that_is_said_or_every_trace_is_sampled";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    for (sampler, arg, spans, warnings) in [
+        (" always_off ", "", 0, 0),
+        ("Always_Off", "", 0, 0),
+        ("parentbased_always_off", "", 0, 0),
+        ("traceidratio", " 0 ", 0, 0),
+        ("parentbased_traceidratio", "0.0", 0, 0),
+        ("traceidratio", "1", 2, 0),
+        ("traceidratio", "-0.5", 2, 1),
+        ("parentbased_traceidratio", "NaN", 2, 1),
+        ("traceidratio", "", 2, 1),
+        ("sometimes", "0", 2, 1),
+    ] {
+        let exporter = ("OTEL_TRACES_EXPORTER", "console");
+        let (_, counted, warned) =
+            with(TEST, &[exporter, ("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)]);
+        assert_eq!(counted, format!("printed {spans} of {spans}"), "{sampler} {arg}");
+        assert_eq!(warned.matches("every trace is sampled").count(), warnings, "{sampler} {arg}: {warned}");
+    }
+}
+
+#[test]
+fn the_resource_is_what_the_variables_say() {
+    const TEST: &str = "the_resource_is_what_the_variables_say";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    let resource = |name: &str, attributes: &str| {
+        let output = child(TEST)
+            .envs([("OTEL_TRACES_EXPORTER", "console"), ("OTEL_METRICS_EXPORTER", "console")])
+            .env("OTEL_SERVICE_NAME", name)
+            .env("OTEL_RESOURCE_ATTRIBUTES", attributes)
+            .output()
+            .unwrap();
+        let printed = stdout(&output);
+        let of_resource = |name: &str| {
+            let lines = printed.lines().filter_map(|line| line.trim_start().strip_prefix("->  "));
+            lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned).next()
+        };
+        (of_resource("service.name"), of_resource("deployment.region"), stderr(&output))
+    };
+    let text = |text: &str| Some(format!("String(Owned({text:?}))"));
+    let attributes = "service.name=of%20all,deployment.region= a%2Cb%3D%C3%A9 ";
+    assert_eq!(resource("of its own", attributes), (text("of its own"), text("a,b=é"), String::new()));
+    assert_eq!(resource("", attributes), (text("of all"), text("a,b=é"), String::new()));
+    let (name, region, warned) = resource("", "deployment.region=here,there");
+    assert!(name.unwrap().contains("unknown_service") && region == text("here"));
+    assert_eq!(warned, "tracing-genai: OTEL_RESOURCE_ATTRIBUTES: entry 2 is no name=value and is left out\n");
+}
+
+#[test]
 fn what_is_not_honoured_is_named_once() {
     const TEST: &str = "what_is_not_honoured_is_named_once";
     if is_child(TEST) {

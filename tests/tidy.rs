@@ -46,7 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("page", &[]),
     ("meters", &["delivery", "notice", "stats"]),
     ("otlp", &["destination"]),
-    ("destination", &[]),
+    ("destination", &["variables"]),
     ("ext", &["layer"]),
     (
         "genai",
