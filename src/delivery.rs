@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ impl Delivery {
             room: batches.queue as u64,
             tally: Arc::clone(tally),
             waiting: AtomicU64::new(0),
-            dropping: AtomicBool::new(false),
+            told_of: AtomicU8::new(WELL),
             told: AtomicBool::new(false),
             calm: Mutex::new(None),
             failure: Mutex::new(None),
@@ -69,7 +69,7 @@ impl Delivery {
         let stopped = self.batches.shutdown_with_timeout(timeout);
         // What still waits will not be sent, or not for the program to know.
         let exports = self.exports();
-        let is_told = self.watch.end(exports.dropped.total() + exports.queued(), "it is shut down");
+        let is_told = self.watch.end(exports.dropped.total() + exports.queued(), "it is shut down", SHUT);
         self.watch.told.store(is_told, Ordering::Relaxed);
         stopped
     }
@@ -136,6 +136,12 @@ const CLOSED: u64 = 1 << 63;
 /// How long no span may be lost until it is said that the loss is over.
 const CALM: Duration = Duration::from_secs(1);
 
+/// It was said that spans are lost, or that this is over, or nothing is said any more: what is lost after the shutdown was told
+/// by it.
+const LOSING: u8 = 1;
+const WELL: u8 = 0;
+const SHUT: u8 = 2;
+
 /// What is known of one delivery on both sides of the batch processor.
 #[derive(Debug)]
 struct Watch {
@@ -144,8 +150,8 @@ struct Watch {
     tally: Arc<Tally>,
     /// How many spans wait or are being exported. The processor's own queue is as long: it never finds that one full.
     waiting: AtomicU64,
-    /// Whether it was said that spans are lost, and not yet that it is over.
-    dropping: AtomicBool,
+    /// What was said last of the loss of spans.
+    told_of: AtomicU8,
     /// Whether the shutdown said how many were lost.
     told: AtomicBool,
     /// While spans are lost: how many were, and since when it has not been more.
@@ -195,14 +201,15 @@ impl Watch {
     }
 
     fn begin(&self, why: impl FnOnce() -> String) {
-        if !self.dropping.load(Ordering::Relaxed) && !self.dropping.swap(true, Ordering::Relaxed) {
+        let is_new = || self.told_of.compare_exchange(WELL, LOSING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if self.told_of.load(Ordering::Relaxed) == WELL && is_new() {
             notice::say(&format!("spans are lost on their way to {}: {}", self.to, why()));
         }
     }
 
     /// One export came through. When the next ones do too and no span is lost meanwhile, it is over.
     fn look_for_calm(&self) {
-        if !self.dropping.load(Ordering::Relaxed) {
+        if self.told_of.load(Ordering::Relaxed) != LOSING {
             return;
         }
         let lost = self.tally.exports().dropped.total();
@@ -212,7 +219,7 @@ impl Watch {
                 if since.elapsed() >= CALM {
                     *calm = None;
                     drop(calm);
-                    self.end(lost, "they arrive again");
+                    self.end(lost, "they arrive again", WELL);
                 }
             }
             _ => *calm = Some((lost, Instant::now())),
@@ -220,8 +227,9 @@ impl Watch {
     }
 
     /// Says that the loss is over, if it was said that it began; whether it did.
-    fn end(&self, lost: u64, why: &str) -> bool {
-        let is_told = self.dropping.swap(false, Ordering::Relaxed);
+    fn end(&self, lost: u64, why: &str, then: u8) -> bool {
+        let unless_shut = |told_of| (told_of != SHUT).then_some(then);
+        let is_told = self.told_of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, unless_shut) == Ok(LOSING);
         if is_told {
             notice::say(&format!("{lost} spans were lost on their way to {}: {why}", self.to));
         }

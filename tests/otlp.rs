@@ -500,6 +500,35 @@ fn a_receiver_that_hangs_is_told_of_when_telemetry_is_dropped() {
 }
 
 #[test]
+fn what_fails_after_a_shutdown_that_told_of_it_is_not_told_again() {
+    let test = "what_fails_after_a_shutdown_that_told_of_it_is_not_told_again";
+    if is_child(test) {
+        let telemetry = Telemetry::from_env().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        return tracing::subscriber::with_default(subscriber, || {
+            (0..5).for_each(|_| drop(info_span!("llm")));
+            let shut_down = telemetry.shutdown(Duration::from_millis(100));
+            assert!(matches!(shut_down, Err(TelemetryError::Flush { lost: 2, .. })), "{shut_down:?}");
+            until("the last export fails", || telemetry.stats().otlp.queued() == 0);
+            sleep(Duration::from_millis(100));
+        });
+    }
+    let receiver = Receiver::start(Transport::Http, Manner::Hang);
+    let output = sending(test, &receiver, "http/protobuf")
+        .env("OTEL_METRICS_EXPORTER", "none")
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "2")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
+        .output()
+        .unwrap();
+    succeeded(&output);
+    assert_eq!(
+        stderr(&output),
+        "tracing-genai: spans are lost on their way to the OTLP receiver: 2 of them wait already\n\
+         tracing-genai: 5 spans were lost on their way to the OTLP receiver: it is shut down\n"
+    );
+}
+
+#[test]
 fn an_absent_receiver_is_told_of_when_telemetry_is_dropped() {
     if is_child("an_absent_receiver_is_told_of_when_telemetry_is_dropped") {
         return a_turn();
