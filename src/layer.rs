@@ -95,6 +95,8 @@ where
         let kind = self.core.kind(metadata);
         if (kind.is_none() && !self.core.options.other_spans)
             || outside::is_calling_out()
+            // An exporter's connection is a root, below which its frames would be exported, and make more of them.
+            || opentelemetry::Context::is_current_telemetry_suppressed()
             || beside::is_probes(metadata)
             || self.steps_aside()
         {

@@ -18,7 +18,7 @@ use opentelemetry_sdk::trace::{
 };
 use proptest::prelude::*;
 use support::console::{child, is_child};
-use support::{Backend, exported};
+use support::{Backend, exported, exported_with};
 use tracing::field::Empty;
 use tracing::{Subscriber, info, info_span};
 use tracing_genai::{GenAi, GenAiLayer};
@@ -313,6 +313,22 @@ fn times_are_of_this_world() {
 fn a_thousand_unknown_fields_are_cut_by_the_sdk_and_known_ones_are_still_typed() {
     let exported = exported(|| drop(info_span!("llm", input_tokens = 7, note = "x".repeat(10_000_000).as_str())));
     assert_eq!(exported.attribute("chat", "gen_ai.usage.input_tokens"), Some(Value::I64(7)));
+}
+
+#[test]
+fn what_opens_where_telemetry_is_suppressed_is_nobodys() {
+    let genai = GenAi::new().with_other_spans(true);
+    let exported = exported_with(&genai, || {
+        let _turn = info_span!("turn").entered();
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        let connection = info_span!(parent: None, "connection").entered();
+        info_span!("llm").in_scope(|| info_span!(parent: &connection, "request").in_scope(|| ()));
+    });
+    expect![[r#"
+        turn
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.stats.spans_opened, 1);
 }
 
 proptest! {

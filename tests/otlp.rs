@@ -25,7 +25,7 @@ use sending::{ENDPOINT, PROTOCOL, PROTOCOLS, sending, succeeded};
 use support::console::{Console, Printed, child, is_child, stderr, stdout};
 use tracing::field::Empty;
 use tracing::{info, info_span};
-use tracing_genai::{Telemetry, TelemetryError};
+use tracing_genai::{GenAi, Telemetry, TelemetryError};
 use tracing_subscriber::prelude::*;
 
 /// A turn with an llm call below it, by the environment.
@@ -237,6 +237,29 @@ fn any_runtime_and_none_will_do() {
             assert_eq!(receiver.spans().len(), 3, "{protocol} {runtime}");
             assert!(!receiver.metrics().is_empty(), "{protocol} {runtime}");
         }
+    }
+}
+
+#[test]
+fn what_the_exporter_itself_traces_is_not_exported() {
+    const TEST: &str = "what_the_exporter_itself_traces_is_not_exported";
+    if is_child(TEST) {
+        let options = GenAi::from_env().with_other_spans(true);
+        let telemetry = Telemetry::from_env().unwrap().with_options(options);
+        tracing_subscriber::registry().with(telemetry.layer()).init();
+        drop(info_span!("llm"));
+        until("it is exported", || telemetry.stats().otlp.exported > 0);
+        drop(info_span!("not ours"));
+        until("it is exported too", || telemetry.stats().otlp.exported > 1);
+        sleep(Duration::from_millis(200));
+        let stats = telemetry.shutdown(Duration::from_secs(5)).unwrap();
+        return assert_eq!((stats.spans_opened, stats.otlp.ended, stats.otlp.exported), (2, 2, 2));
+    }
+    for (protocol, transport) in PROTOCOLS {
+        let receiver = Receiver::start(*transport, Manner::Well);
+        let output = sending(TEST, &receiver, protocol).env("OTEL_BSP_SCHEDULE_DELAY", "20").output().unwrap();
+        succeeded(&output);
+        assert_eq!(receiver.spans().len(), 2, "{protocol}");
     }
 }
 
