@@ -259,6 +259,13 @@ impl fmt::Debug for Hostile {
 
 #[test]
 fn a_value_that_panics_traces_or_logs_hurts_nobody_else() {
+    let trace = Hostile(|| {
+        info!("first_token");
+        tracing::Span::current().record("note", "from inside");
+        drop(info_span!("tool"));
+    });
+    // `tracing` asks nobody about a callsite that is met for the first time inside of another span's opening.
+    let _ = format!("{trace:?}");
     let exported = exported(|| {
         let llm = info_span!("llm", note = Empty);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -266,11 +273,6 @@ fn a_value_that_panics_traces_or_logs_hurts_nobody_else() {
         }));
         assert!(panicked.is_err(), "the program sees its own panic");
         llm.in_scope(|| {
-            let trace = Hostile(|| {
-                info!("first_token");
-                tracing::Span::current().record("note", "from inside");
-                drop(info_span!("tool"));
-            });
             info_span!("tts", note = ?trace).record("note", tracing::field::debug(&trace));
             info!(note = ?trace, "told");
         });
