@@ -80,7 +80,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | `cumulative`, `delta`, `lowmemory`; default `cumulative` |
 ///
 /// An empty variable is one that is not set. `OTEL_PROPAGATORS`, `OTEL_BSP_EXPORT_TIMEOUT`, limits on the length of values,
-/// other buckets, exemplars and OTLP's certificates are not honoured: one warning names those that are set.
+/// other buckets, exemplars, OTLP's certificates, a log level and configuration files are not honoured: one warning names those
+/// that are set.
 ///
 /// Spans and metrics are sent on threads of its own: it works without a runtime, in any of tokio's, and inside
 /// `#[tokio::main]`. A receiver that is slow, broken or away costs the program nothing but the spans that find the queue full:

@@ -84,6 +84,9 @@ const NOT_HONOURED: &[(&str, &str)] = &[
     ("OTEL_EXPORTER_PROMETHEUS_HOST", "the program serves the page"),
     ("OTEL_EXPORTER_PROMETHEUS_PORT", "the program serves the page"),
     ("OTEL_LOGS_EXPORTER", "there are no logs"),
+    ("OTEL_LOG_LEVEL", "the SDK's log is that of the program"),
+    ("OTEL_CONFIG_FILE", "the variables are"),
+    ("OTEL_EXPERIMENTAL_CONFIG_FILE", "the variables are"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", CERTIFICATES),
     ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", CERTIFICATES),
@@ -109,12 +112,21 @@ impl Asked {
             |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut warnings = Vec::new();
 
-        let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| {
-            if !value.eq_ignore_ascii_case("true") && !value.eq_ignore_ascii_case("false") {
-                warnings.push(format!("OTEL_SDK_DISABLED={value:?} is not known, it means false: use true or false"));
-            }
-            value.eq_ignore_ascii_case("true")
-        });
+        let mut truth = |name: &str| {
+            variable(name).is_some_and(|value| {
+                if !value.eq_ignore_ascii_case("true") && !value.eq_ignore_ascii_case("false") {
+                    warnings.push(format!("{name}={value:?} is not known, it means false: use true or false"));
+                }
+                value.eq_ignore_ascii_case("true")
+            })
+        };
+        let disabled = truth("OTEL_SDK_DISABLED");
+        // What they are is read with the rest of where OTLP goes.
+        for insecure in
+            ["OTEL_EXPORTER_OTLP_INSECURE", "OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_METRICS_INSECURE"]
+        {
+            truth(insecure);
+        }
 
         let is_set = |name: &str| variable(name).is_some();
         let mut exporters = |name: &str, known: &[&str]| {
@@ -156,7 +168,7 @@ impl Asked {
         // What they say by this is what holds.
         let is_none = |name: &str| {
             matches!(name, "OTEL_PROPAGATORS" | "OTEL_LOGS_EXPORTER")
-                && variable(name).is_some_and(|value| value == "none")
+                && variable(name).is_some_and(|value| value.eq_ignore_ascii_case("none"))
         };
         let without_effect: Vec<_> = NOT_HONOURED
             .iter()
@@ -409,6 +421,11 @@ mod tests {
         {
             let asked = asked(&[("OTEL_SDK_DISABLED", value)]);
             assert_eq!((asked.disabled, asked.warnings.len()), (disabled, warnings), "{value}");
+        }
+        for insecure in ["OTEL_EXPORTER_OTLP_INSECURE", "OTEL_EXPORTER_OTLP_METRICS_INSECURE"] {
+            assert!(asked(&[(insecure, "True")]).warnings.is_empty());
+            let warning = format!("{insecure}=\"yes\" is not known, it means false: use true or false");
+            assert_eq!(asked(&[(insecure, "yes")]).warnings, [warning]);
         }
     }
 
