@@ -2,7 +2,9 @@
 //!
 //! The exporters are told all that [`Settings`] says. What they read themselves says the same, or less.
 
+use std::error::Error;
 use std::future::Future;
+use std::iter::successors;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -34,7 +36,9 @@ impl From<ExporterBuildError> for Refused {
 
 impl From<reqwest::Error> for Refused {
     fn from(error: reqwest::Error) -> Self {
-        Self(error.to_string())
+        // By itself it says no more than "builder error".
+        let reasons = successors(error.source(), |&reason| reason.source());
+        Self(reasons.fold(error.to_string(), |text, reason| format!("{text}: {reason}")))
     }
 }
 

@@ -742,6 +742,27 @@ fn what_nothing_can_be_made_of_is_one_error() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_certificates_is_an_error_that_says_so() {
+    if is_child("a_machine_without_certificates_is_an_error_that_says_so") {
+        return println!("\nerror: {}", Telemetry::from_env().unwrap_err());
+    }
+    for (protocol, _) in PROTOCOLS {
+        let output = child("a_machine_without_certificates_is_an_error_that_says_so")
+            .env(ENDPOINT, "https://localhost:4318")
+            .env(PROTOCOL, protocol)
+            .env("SSL_CERT_FILE", "/nowhere")
+            .env("SSL_CERT_DIR", "/nowhere")
+            .output()
+            .unwrap();
+        succeeded(&output);
+        let said = stdout(&output);
+        let error = said.lines().find_map(|line| line.strip_prefix("error: the OTLP exporter could not start: "));
+        assert!(error.unwrap().to_lowercase().contains("cert"), "{protocol}: {said}");
+    }
+}
+
 #[cfg(not(feature = "otlp-grpc"))]
 #[test]
 fn a_protocol_that_was_not_built_is_one_warning() {
