@@ -66,7 +66,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// | `OTEL_EXPORTER_OTLP_ENDPOINT` | a URL, which turns OTLP on; `/v1/traces` or `/v1/metrics` is appended, but not to the signal's own, nor with gRPC; default `http://localhost:4318`, with gRPC `http://localhost:4317` |
 /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf`, `http/json` (feature `otlp-json`), `grpc` (feature `otlp-grpc`); default `http/protobuf` |
 /// | `OTEL_EXPORTER_OTLP_HEADERS` | `name=value,…`, values percent-encoded; default: none |
-/// | `OTEL_EXPORTER_OTLP_TIMEOUT` | how long one export may take, in milliseconds, with what is tried again; default 10,000 |
+/// | `OTEL_EXPORTER_OTLP_TIMEOUT` | how long one export may take, in milliseconds, with what is tried again: over HTTP the last try begins within it and may take as long once more; default 10,000 |
 /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `gzip`, `zstd`, `none`; default `none` |
 /// | `OTEL_EXPORTER_OTLP_INSECURE` | `true`: a gRPC endpoint without `http://` or `https://` has no TLS; default `false` |
 ///
