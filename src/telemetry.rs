@@ -354,8 +354,12 @@ fn with_page(
 
 fn warn_not_built(feature: &'static str) {
     static OTLP: notice::Once = notice::Once::new();
+    static GRPC: notice::Once = notice::Once::new();
+    static JSON: notice::Once = notice::Once::new();
     static PROMETHEUS: notice::Once = notice::Once::new();
     let (once, what) = match feature {
+        "otlp-grpc" => (&GRPC, "OTLP over gRPC, but nothing is sent that way"),
+        "otlp-json" => (&JSON, "OTLP as JSON, but nothing is sent that way"),
         "prometheus" => (&PROMETHEUS, "a page for Prometheus, but there is none"),
         _ => (&OTLP, "OTLP, but nothing is sent"),
     };

@@ -779,3 +779,28 @@ fn a_protocol_that_was_not_built_is_one_warning() {
     let said = stderr(&output);
     assert!(said.lines().count() == 1 && said.contains("`otlp-grpc`"), "{said}");
 }
+
+#[cfg(not(any(feature = "otlp-grpc", feature = "otlp-json")))]
+#[test]
+fn each_protocol_that_was_not_built_is_named() {
+    const TEST: &str = "each_protocol_that_was_not_built_is_named";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    let warned = |of_spans: &str, of_metrics: &str| {
+        let receiver = Receiver::start(Transport::Http, Manner::Well);
+        let output = sending(TEST, &receiver, "http/protobuf")
+            .env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", of_spans)
+            .env("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", of_metrics)
+            .output()
+            .unwrap();
+        succeeded(&output);
+        (stderr(&output), receiver.spans().len())
+    };
+    let grpc = "tracing-genai: the environment asks for OTLP over gRPC, but nothing is sent that way: build with the \
+                feature `otlp-grpc` of tracing-genai\n";
+    let json = "tracing-genai: the environment asks for OTLP as JSON, but nothing is sent that way: build with the \
+                feature `otlp-json` of tracing-genai\n";
+    assert_eq!(warned("grpc", "http/json"), (format!("{grpc}{json}"), 0));
+    assert_eq!(warned("http/protobuf", "grpc"), (grpc.to_owned(), 3));
+}
