@@ -68,7 +68,7 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
     let said = finish::may_leave(core, said, &target, is_error);
     let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
     let found = core.open.with(nearest, |open| {
-        if open.failure.as_ref().is_none_or(|known| failure.is_some() && known.is_vague()) {
+        if open.failure.is_none() {
             open.failure = failure;
         }
         (open.context.clone(), open.anchor.wall(now))

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use opentelemetry::ContextGuard;
 use opentelemetry::trace::TraceContextExt;
-use opentelemetry::{ContextGuard, KeyValue};
 use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Level, Subscriber};
@@ -167,8 +167,8 @@ where
             return;
         }
         if let Some((id, _)) = nearest {
-            let about = [(EVENT_LEVEL, metadata.level().as_str()), (EVENT_TARGET, metadata.target())];
-            happening.said.attributes.extend(about.map(|(key, value)| KeyValue::new(key, value)));
+            happening.said.about(EVENT_LEVEL, metadata.level().as_str());
+            happening.said.about(EVENT_TARGET, metadata.target());
             happen::attach(&self.core, happening, id, ours);
         }
     }

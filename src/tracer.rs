@@ -13,7 +13,6 @@ use opentelemetry::{Context, KeyValue, Value};
 use crate::beside;
 use crate::core::Core;
 use crate::event::{Moment, Said as EventSaid};
-use crate::failure::Failure;
 use crate::fields::{Fields, Plan, Said};
 use crate::happen::{self, Happening};
 use crate::home::Ancestor;
@@ -24,7 +23,7 @@ use crate::names;
 use crate::outside::{call_out, is_calling_out, quietly};
 use crate::panicking;
 use crate::scopes::Scopes;
-use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::semconv::{EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE, is_error_text};
 use crate::span::Starts;
 use crate::turn::Speaking;
 use crate::value::{Raw, Refusal};
@@ -248,9 +247,11 @@ impl Door {
         let span_context = context.span().span_context().clone();
         let is_first = self.scopes.begin(span_context.trace_id(), id);
         let door = Arc::clone(self);
-        let ours = Ours { door, id, kind, has_ended: false, context, span_context, is_first };
+        let mut ours = Ours { door, id, kind, has_ended: false, context, span_context, is_first, status_to_come: None };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
-            self.event(id, kind, name, instant_of(timestamp, now), attributes);
+            if let Some(status) = self.event(id, kind, name, instant_of(timestamp, now), attributes) {
+                ours.status_to_come = Some(status.into());
+            }
         }
         Some(ours)
     }
@@ -263,29 +264,50 @@ impl Door {
         read
     }
 
-    /// An event in one of our spans.
-    fn event(&self, id: u64, kind: Kind, name: Cow<'static, str>, now: Instant, attributes: Vec<KeyValue>) {
+    /// An event in one of our spans. Comes back with the text that the layer above makes a status of, whatever its level.
+    fn event(
+        &self,
+        id: u64,
+        kind: Kind,
+        name: Cow<'static, str>,
+        now: Instant,
+        attributes: Vec<KeyValue>,
+    ) -> Option<String> {
         let ours = Some((id, kind));
         if self.mark(&name, &attributes, ours, now) {
-            return;
+            return None;
         }
-        let mut said = EventSaid { message: Some(name.into_owned()), ..EventSaid::default() };
-        let mut target = String::new();
-        let mut is_error = false;
+        let mut said = EventSaid::default();
+        let (mut level, mut target) = (None, None);
         for attribute in attributes {
-            let key = attribute.key.as_str();
-            if key == EVENT_TARGET.name() {
-                target = attribute.value.as_str().into_owned();
-            } else if key == EVENT_LEVEL.name() {
-                is_error = attribute.value.as_str() == "ERROR";
-            } else {
-                names::take(&mut said, attribute);
-                continue;
+            // The first ones are the layer's above; others are fields that are called like these.
+            match attribute.key.as_str() {
+                key if key == EVENT_LEVEL.name() && level.is_none() => level = Some(attribute.value),
+                key if key == EVENT_TARGET.name() && target.is_none() => target = Some(attribute.value),
+                _ => names::take(&mut said, attribute),
             }
-            said.attributes.push(attribute);
         }
-        let happening = Happening { name: "event".into(), target: target.into(), is_error, said, now };
+        let error = level.as_ref().and_then(|_| only_error(&name, &said));
+        if let Some(error) = &error {
+            said.failure.set_error(&Raw::Text(unquoted(error).into()));
+        }
+        let has_message = error.is_none() && !is_callsite(&name);
+        let name = if has_message {
+            said.message = Some(name.into_owned());
+            "event".into()
+        } else {
+            name
+        };
+        let is_error = level.as_ref().is_some_and(|level| level.as_str() == "ERROR");
+        let about = target.as_ref().map(|target| target.as_str().into_owned()).unwrap_or_default();
+        for (key, value) in [(EVENT_LEVEL, level), (EVENT_TARGET, target)] {
+            if let Some(value) = value {
+                said.about(key, value);
+            }
+        }
+        let happening = Happening { name, target: about.into(), is_error, said, now };
         happen::attach(&self.core, happening, id, ours);
+        error
     }
 
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
@@ -330,6 +352,8 @@ struct Ours {
     span_context: SpanContext,
     /// It is the first one of ours in its trace.
     is_first: bool,
+    /// What the layer above is about to make a status of, because of an event from before the start.
+    status_to_come: Option<Box<str>>,
 }
 
 /// A span that is not ours.
@@ -344,6 +368,20 @@ struct Other<S: Span> {
 impl Ours {
     fn record(&self, said: Said) {
         lifecycle::record(&self.door.core, self.id, |_| said);
+    }
+
+    /// What its own status says wins. The one that the layer above makes of an event does not: that event says more.
+    fn set_status(&mut self, status: Status) {
+        let of_event = self.status_to_come.take();
+        match status {
+            Status::Unset => {}
+            Status::Ok => self.record(control(Control::StatusCode, "ok")),
+            Status::Error { description } => {
+                if of_event.as_deref() != Some(&*description) {
+                    self.door.core.open.with(self.id, |open| open.fields.add_error_status(description.into_owned()));
+                }
+            }
+        }
     }
 
     fn end(&mut self) {
@@ -388,7 +426,9 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
-                door.event(*id, *kind, name, instant_of(timestamp, now), attributes);
+                if let Some(status) = door.event(*id, *kind, name, instant_of(timestamp, now), attributes) {
+                    door.core.open.with(*id, |open| open.fields.take_back_error_status(&status));
+                }
             }
             State::Other(other) => {
                 if !other.mark(&name, &attributes) {
@@ -444,17 +484,10 @@ impl<S: Span> Span for GenAiSpan<S> {
     }
 
     fn set_status(&mut self, status: Status) {
-        match (&mut self.0, status) {
-            (State::Ours(ours), Status::Ok) => ours.record(control(Control::StatusCode, "ok")),
-            (State::Ours(ours), Status::Error { description }) => {
-                ours.door.core.open.with(ours.id, |open| {
-                    if open.failure.as_ref().is_none_or(Failure::is_vague) {
-                        open.failure = Some(Failure::of_status(&description));
-                    }
-                });
-            }
-            (State::Other(other), status) => other.span.set_status(status),
-            (State::Ours(_), Status::Unset) | (State::Nothing(_), _) => {}
+        match &mut self.0 {
+            State::Ours(ours) => ours.set_status(status),
+            State::Other(other) => other.span.set_status(status),
+            State::Nothing(_) => {}
         }
     }
 
@@ -521,6 +554,33 @@ fn is_theirs(attribute: &KeyValue) -> bool {
             | "busy_ns"
             | "idle_ns"
     )
+}
+
+/// The text of an event that says nothing but what failed: the layer above makes a status of it.
+fn only_error(name: &str, said: &EventSaid) -> Option<String> {
+    let find = |key| said.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+    // It makes none of an error value, of which there are more attributes.
+    let is_value = || said.attributes.iter().any(|attribute| is_error_text(attribute.key.as_str()));
+    let error = match name {
+        EXCEPTION => find(EXCEPTION_MESSAGE),
+        _ if is_callsite(name) && !is_value() => find("error"),
+        _ => None,
+    };
+    match &error?.value {
+        Value::String(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether this is what `tracing` calls an event without a name: then it has no message either.
+fn is_callsite(name: &str) -> bool {
+    let line = name.strip_prefix("event ").and_then(|place| place.rsplit_once(".rs:"));
+    line.is_some_and(|(_, line)| line.parse::<u32>().is_ok())
+}
+
+/// The layer above takes the `Debug` text of such an error, which has a string in quotes.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 fn control(control: Control, text: &'static str) -> Said {

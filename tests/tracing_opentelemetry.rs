@@ -21,7 +21,7 @@ use opentelemetry_sdk::trace::{
 use support::console::{child, is_child, stderr};
 use support::{Backend, Exported, attributes};
 use tracing::field::Empty;
-use tracing::{Dispatch, error, info, info_span};
+use tracing::{Dispatch, error, info, info_span, warn};
 use tracing_genai::GenAi;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::prelude::*;
@@ -184,6 +184,25 @@ fn the_users_otel_fields_win() {
     assert_eq!(exported.to_string(), "local model\ntext_to_speech [ok]\nlate, but not entered yet\n");
     assert_eq!(exported.span("local model").span_kind, SpanKind::Internal);
     assert_eq!(exported.attribute("local model", "gen_ai.request.model"), Some("m".into()));
+}
+
+#[test]
+fn a_status_that_the_program_sets_wins_over_what_events_say() {
+    for before_the_start in [true, false] {
+        let exported = exported(|| {
+            let llm = info_span!("llm", error_type = "timeout");
+            if before_the_start {
+                llm.set_status(Status::error("gave up"));
+            } else {
+                drop(llm.context());
+                llm.set_status(Status::error("gave up"));
+                warn!(parent: &llm, error = %"gave up");
+            }
+            error!(parent: &llm, "no answer");
+        });
+        assert_eq!(exported.span("chat").status, Status::error("gave up"), "{before_the_start}");
+        assert_eq!(exported.attribute("chat", "error.type"), Some("timeout".into()));
+    }
 }
 
 #[test]
@@ -450,6 +469,15 @@ mod differences {
             drop(info_span!("llm", conversation_id = "c-1").entered());
         });
         assert_eq!(exported.to_string(), "chat\n");
+    }
+
+    #[test]
+    fn an_event_of_an_error_without_a_message_is_an_exception() {
+        let exported = exported(|| info_span!("llm").in_scope(|| error!(error = %"the line is dead")));
+        let event = &exported.span("chat").events[0];
+        assert_eq!(event.name, "exception");
+        assert!(event.attributes.contains(&KeyValue::new("exception.message", "the line is dead")));
+        assert_eq!(exported.span("chat").status, Status::error("the line is dead"));
     }
 
     #[test]
