@@ -78,6 +78,10 @@ where
     {
         let mut builder = SpanBuilder::from_name(name);
         if self.door.core.named(&builder.name).is_some() && !beside::is_probe(&builder.name) {
+            // Whatever else it is called later, is owned.
+            if let Some(name) = names::interned(&builder.name).filter(|_| is_owned(&builder)) {
+                builder.name = name.into();
+            }
             let mut attributes = Vec::with_capacity(ATTRIBUTES);
             attributes.push(KeyValue::new(OPENED_AS, builder.name.clone()));
             builder.attributes = Some(attributes);
@@ -90,7 +94,10 @@ where
             return nothing(parent);
         }
         let name = opened_as(&mut builder);
-        match self.door.kind(name.unwrap_or(&builder.name), &builder) {
+        // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
+        let is_others = name.is_none() && builder.start_time.is_some() && is_owned(&builder);
+        let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };
+        match kind {
             Some(kind) => match self.door.open(kind, name, builder, parent) {
                 Some(ours) => GenAiSpan(State::Ours(ours)),
                 None => nothing(parent),
@@ -109,6 +116,10 @@ const ATTRIBUTES: usize = 18;
 
 /// Room for the fields of most spans, recorded ones included.
 const FIELDS: usize = 10;
+
+fn is_owned(builder: &SpanBuilder) -> bool {
+    matches!(builder.name, Cow::Owned(_))
+}
 
 fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
     let attributes = builder.attributes.as_mut()?;
@@ -208,6 +219,7 @@ impl Door {
     ) -> Option<Ours> {
         panicking::is_over();
         let now = Instant::now();
+        let is_renamed = is_owned(&builder);
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
         let mut attributes = attributes.unwrap_or_default();
@@ -227,7 +239,7 @@ impl Door {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
         let span_name = opened_as.or_else(|| names::interned(&name)).unwrap_or_default();
-        if opened_as.is_some_and(|opened_as| opened_as != name) {
+        if opened_as.is_some_and(|opened_as| is_renamed || opened_as != name) {
             self.core.count(fields.apply(Said::Control(Control::Name, Raw::Text(name))));
         }
         let opening = Opening {

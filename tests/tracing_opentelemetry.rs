@@ -187,6 +187,18 @@ fn the_users_otel_fields_win() {
 }
 
 #[test]
+fn what_a_span_is_called_for_others_is_not_what_it_is() {
+    let exported = exported(|| {
+        drop(info_span!("lookup", otel.name = "llm", model = "m"));
+        drop(info_span!("llm", otel.name = "llm", model = "m"));
+    });
+    assert_eq!(exported.to_string(), "llm\nllm\n");
+    let ours: Vec<_> =
+        exported.spans.iter().map(|span| attributes(span).contains_key("gen_ai.request.model")).collect();
+    assert_eq!(ours, [false, true]);
+}
+
+#[test]
 fn a_status_that_the_program_sets_wins_over_what_events_say() {
     for before_the_start in [true, false] {
         let exported = exported(|| {
