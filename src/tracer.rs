@@ -225,16 +225,21 @@ impl Door {
         let mut attributes = attributes.unwrap_or_default();
         let mut fields = Fields::with_capacity(FIELDS);
         // The layer above puts its own first.
-        let theirs = attributes.iter().take_while(|attribute| is_theirs(attribute)).count();
-        let mut more = Vec::new();
-        for attribute in attributes.drain(theirs..) {
-            if is_theirs(&attribute) {
-                more.push(attribute);
+        let mut theirs = Theirs::default();
+        let count = attributes.iter().take_while(|attribute| theirs.take(attribute)).count();
+        let mut again = Vec::new();
+        for attribute in attributes.drain(count..) {
+            if theirs.has(&attribute) {
+                again.push(attribute);
             } else if let Some(said) = self.read(kind, attribute) {
                 self.core.count(fields.apply(said));
             }
         }
-        attributes.append(&mut more);
+        for KeyValue { key, value, .. } in again {
+            if let Some(known) = attributes.iter_mut().find(|known| known.key == key) {
+                known.value = value;
+            }
+        }
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
@@ -259,7 +264,8 @@ impl Door {
         let span_context = context.span().span_context().clone();
         let is_first = self.scopes.begin(span_context.trace_id(), id);
         let door = Arc::clone(self);
-        let mut ours = Ours { door, id, kind, has_ended: false, context, span_context, is_first, status_to_come: None };
+        let mut ours =
+            Ours { door, id, kind, has_ended: false, context, span_context, is_first, theirs, status_to_come: None };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             if let Some(status) = self.event(id, kind, name, instant_of(timestamp, now), attributes) {
                 ours.status_to_come = Some(status.into());
@@ -364,6 +370,7 @@ struct Ours {
     span_context: SpanContext,
     /// It is the first one of ours in its trace.
     is_first: bool,
+    theirs: Theirs,
     /// What the layer above is about to make a status of, because of an event from before the start.
     status_to_come: Option<Box<str>>,
 }
@@ -380,6 +387,14 @@ struct Other<S: Span> {
 impl Ours {
     fn record(&self, said: Said) {
         lifecycle::record(&self.door.core, self.id, |_| said);
+    }
+
+    fn set(&self, attribute: KeyValue) {
+        if self.theirs.has(&attribute) {
+            self.door.core.counters().refused(Refusal::AlreadyGiven);
+        } else if let Some(said) = self.door.read(self.kind, attribute) {
+            self.record(said);
+        }
     }
 
     /// What its own status says wins. The one that the layer above makes of an event does not: that event says more.
@@ -470,12 +485,8 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match &mut self.0 {
-            State::Ours(ours) if is_theirs(&attribute) => ours.context.span().set_attribute(attribute),
-            State::Ours(ours) => {
-                if let Some(said) = ours.door.read(ours.kind, attribute) {
-                    ours.record(said);
-                }
-            }
+            State::Ours(ours) if is_timing(&attribute) => ours.context.span().set_attribute(attribute),
+            State::Ours(ours) => ours.set(attribute),
             State::Other(other) => other.span.set_attribute(attribute),
             State::Nothing(_) => {}
         }
@@ -484,10 +495,10 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn set_attributes(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         match &mut self.0 {
             State::Ours(ours) => {
-                let (theirs, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_theirs);
-                ours.context.span().set_attributes(theirs);
-                for said in given.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute)) {
-                    ours.record(said);
+                let (timings, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_timing);
+                ours.context.span().set_attributes(timings);
+                for attribute in given {
+                    ours.set(attribute);
                 }
             }
             State::Other(other) => other.span.set_attributes(attributes),
@@ -552,20 +563,46 @@ impl<S: Span> Drop for Other<S> {
     }
 }
 
-/// What the layer above says itself about a span, once: it goes on as it is.
-fn is_theirs(attribute: &KeyValue) -> bool {
-    matches!(
-        attribute.key.as_str(),
-        "target"
-            | "level"
-            | "code.file.path"
-            | "code.module.name"
-            | "code.line.number"
-            | "thread.id"
-            | "thread.name"
-            | "busy_ns"
-            | "idle_ns"
-    )
+/// What the layer above says itself about a span as it opens: that goes on as it is, and stands there from the start.
+#[derive(Debug, Default, Clone, Copy)]
+struct Theirs(u8);
+
+impl Theirs {
+    /// Takes the first one of its name, if it may be that layer's.
+    fn take(&mut self, attribute: &KeyValue) -> bool {
+        let bit = Self::bit(attribute);
+        let is_text = matches!(attribute.value, Value::String(_));
+        if bit == 0 || self.0 & bit != 0 || (bit == Self::LEVEL && !is_text) {
+            return false;
+        }
+        self.0 |= bit;
+        true
+    }
+
+    /// Whether one of this name was taken.
+    fn has(self, attribute: &KeyValue) -> bool {
+        self.0 != 0 && self.0 & Self::bit(attribute) != 0
+    }
+
+    const LEVEL: u8 = 32;
+
+    fn bit(attribute: &KeyValue) -> u8 {
+        match attribute.key.as_str() {
+            "code.file.path" => 1,
+            "code.module.name" => 2,
+            "code.line.number" => 4,
+            "thread.id" => 8,
+            "thread.name" => 16,
+            "level" => Self::LEVEL,
+            "target" => 64,
+            _ => 0,
+        }
+    }
+}
+
+/// What the layer above says itself when it closes a span.
+fn is_timing(attribute: &KeyValue) -> bool {
+    matches!(attribute.key.as_str(), "busy_ns" | "idle_ns")
 }
 
 /// The text of an event that says nothing but what failed: the layer above makes a status of it.

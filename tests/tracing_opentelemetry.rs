@@ -159,6 +159,17 @@ fn their_options_keep_their_meaning() {
 }
 
 #[test]
+fn a_field_that_is_called_like_one_of_theirs_is_there_once() {
+    let exported = exported(|| {
+        let tool = info_span!("tool", level = 0.5, target = "billing").entered();
+        tool.record("level", 0.7);
+    });
+    // Fails where a key is there twice.
+    let tool = exported.attributes("execute_tool");
+    assert_eq!((&tool["target"], &tool["level"]), (&"billing".into(), &Value::F64(0.7)));
+}
+
+#[test]
 fn without_context_activation_spans_hang_by_tracing_alone() {
     let backend = Backend::default();
     let layer = tracing_opentelemetry::layer()
