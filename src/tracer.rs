@@ -4,10 +4,11 @@
 //! layer starts it, and everything that it is told goes to the same core as the first door's.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer};
+use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::beside;
@@ -139,7 +140,7 @@ where
 {
     /// Starts a span that is not ours, as it is.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
-        let above = self.door.nearest(parent.span().span_context());
+        let above = self.door.nearest(parent);
         let build = || {
             let span = self.tracer.build_with_context(builder, parent);
             Box::new(Other { door: Arc::clone(&self.door), above, span })
@@ -174,6 +175,19 @@ where
     }
 }
 
+thread_local! {
+    /// Whether a span of the program's own that went through a wrapped tracer was asked for something just now.
+    static IS_OTHER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the parent is such a span. One that is below none of ours is not kept in mind, and is not to be taken for an
+/// OpenTelemetry-native one. Nothing but a call says what a context holds.
+fn is_other(parent: &Context) -> bool {
+    let _ = IS_OTHER.try_with(|is_other| is_other.set(false));
+    call_out(|| parent.span().is_recording());
+    IS_OTHER.try_with(Cell::get).unwrap_or(false)
+}
+
 fn id_of(span: &SpanContext) -> u64 {
     u64::from_be_bytes(span.span_id().to_bytes())
 }
@@ -188,26 +202,29 @@ impl Door {
         self.core.kind_of(name, target)
     }
 
-    /// The nearest of our spans, if the parent is one, or is known to be below one.
-    fn nearest(&self, parent: &SpanContext) -> Option<u64> {
-        if self.core.counters().none_is_open() || !parent.is_valid() || parent.is_remote() {
-            return None;
-        }
-        let id = id_of(parent);
-        if self.core.open.has(id) { Some(id) } else { self.scopes.above(id) }
+    /// The nearest of our spans, if the parent is one, or is below one.
+    fn nearest(&self, parent: &Context) -> Option<u64> {
+        self.find(parent, |id| self.core.open.has(id).then_some(id)).map(|(found, _)| found)
     }
 
     fn ancestor(&self, parent: &Context) -> Option<Ancestor> {
+        let (ancestor, is_parent) = self.find(parent, |id| self.core.open.with(id, |open| Ancestor::of(id, open)))?;
+        Some(if is_parent { ancestor } else { ancestor.behind(parent.clone()) })
+    }
+
+    /// What `look` finds in the nearest of our spans, and whether that is the parent itself.
+    fn find<R>(&self, parent: &Context, look: impl Fn(u64) -> Option<R>) -> Option<(R, bool)> {
         let span = parent.span();
         let above = span.span_context();
         if self.core.counters().none_is_open() || !above.is_valid() || above.is_remote() {
             return None;
         }
-        let ancestor = |ours| self.core.open.with(ours, |open| Ancestor::of(ours, open));
-        ancestor(id_of(above)).or_else(|| {
-            let ours = self.scopes.above(id_of(above)).or_else(|| self.scopes.first(above.trace_id()))?;
-            Some(ancestor(ours)?.behind(parent.clone()))
-        })
+        if let Some(found) = look(id_of(above)) {
+            return Some((found, true));
+        }
+        let top = || if is_other(parent) { None } else { self.scopes.top(above.trace_id()) };
+        let ours = self.scopes.above(id_of(above)).or_else(top)?;
+        Some((look(ours)?, false))
     }
 
     fn open(
@@ -247,13 +264,15 @@ impl Door {
         if opened_as.is_some_and(|opened_as| is_renamed || opened_as != name) {
             self.core.count(fields.apply(Said::Control(Control::Name, Raw::Text(name))));
         }
+        let ancestor = self.ancestor(parent);
+        let hangs = ancestor.is_some();
         let opening = Opening {
             id: None,
             kind: Some(kind),
             span_name,
             plan: Arc::clone(&self.no_plan),
             fields,
-            ancestor: self.ancestor(parent),
+            ancestor,
             explicit: false,
             root: false,
             attached: Some(parent),
@@ -262,10 +281,11 @@ impl Door {
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
         let span_context = context.span().span_context().clone();
-        let is_first = self.scopes.begin(span_context.trace_id(), id);
+        let hangs = hangs || self.core.open.with(id, |open| open.parent.is_some()).unwrap_or(false);
+        let is_top = self.scopes.begin(span_context.trace_id(), id, hangs);
         let door = Arc::clone(self);
         let mut ours =
-            Ours { door, id, kind, has_ended: false, context, span_context, is_first, theirs, status_to_come: None };
+            Ours { door, id, kind, has_ended: false, context, span_context, is_top, theirs, status_to_come: None };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             if let Some(status) = self.event(id, kind, name, instant_of(timestamp, now), attributes) {
                 ours.status_to_come = Some(status.into());
@@ -368,8 +388,8 @@ struct Ours {
     /// Holds the user's span.
     context: Context,
     span_context: SpanContext,
-    /// It is the first one of ours in its trace.
-    is_first: bool,
+    /// It hangs on none of ours, or is the first one in its trace.
+    is_top: bool,
     theirs: Theirs,
     /// What the layer above is about to make a status of, because of an event from before the start.
     status_to_come: Option<Box<str>>,
@@ -418,13 +438,9 @@ impl Ours {
         let core = &self.door.core;
         panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
         lifecycle::close(core, self.id, false);
-        if self.is_first {
-            self.door.scopes.end(self.trace());
+        if self.is_top {
+            self.door.scopes.end(self.span_context.trace_id(), self.id);
         }
-    }
-
-    fn trace(&self) -> TraceId {
-        self.span_context.trace_id()
     }
 }
 
@@ -478,7 +494,10 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &self.0 {
             // Whoever samples: what it is told counts in the metrics, in its turn and in its conversation.
             State::Ours(ours) => !ours.has_ended,
-            State::Other(other) => other.span.is_recording(),
+            State::Other(other) => {
+                let _ = IS_OTHER.try_with(|is_other| is_other.set(true));
+                other.span.is_recording()
+            }
             State::Nothing(_) => false,
         }
     }

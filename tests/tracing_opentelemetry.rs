@@ -260,6 +260,46 @@ fn a_span_of_a_native_tracer_between_two_of_ours_is_their_parent_and_the_convers
     assert_eq!(exported.attribute("turn", "voice.usage.input_tokens"), Some(Value::I64(3)));
 }
 
+#[test]
+fn a_conversation_beside_another_one_below_a_span_of_the_programs_own_is_not_in_it() {
+    let backend = Backend::default();
+    let subscriber = tracing_subscriber::registry().with(GenAi::new().opentelemetry_layer(backend.tracer()));
+    tracing::subscriber::with_default(subscriber, || {
+        let _batch = info_span!("batch").entered();
+        let other = info_span!("conversation", conversation_id = "c-1").entered().exit();
+        drop(info_span!("embeddings", input_tokens = 2).entered());
+        let conversation = info_span!("conversation", conversation_id = "c-2").entered();
+        // Whose it is nobody can tell: it is in neither rather than in the wrong one.
+        backend.tracer().in_span("native", |_| drop(info_span!("llm", input_tokens = 3).entered()));
+        drop((conversation, other));
+        let _last = info_span!("turn", conversation_id = "c-3").entered();
+        backend.tracer().in_span("native in a turn", |_| {
+            let _handler = info_span!("handler").entered();
+            drop(info_span!("tool", input_tokens = 5).entered());
+        });
+    });
+    let exported = backend.exported();
+    expect![[r#"
+        batch
+          conversation
+          embeddings
+          conversation
+            native
+              chat
+          turn
+            native in a turn
+              handler
+                execute_tool
+    "#]]
+    .assert_eq(&exported.to_string());
+    for span in &exported.spans {
+        assert_eq!(attributes(span).get("voice.usage.input_tokens"), None, "{}", span.name);
+    }
+    for (name, id) in [("embeddings", None), ("chat", None), ("execute_tool", Some("c-3".into()))] {
+        assert_eq!(exported.attribute(name, "gen_ai.conversation.id"), id, "{name}");
+    }
+}
+
 /// A tracer of the user's is used directly, without `tracing`.
 #[test]
 fn the_wrapped_tracer_is_a_tracer() {
