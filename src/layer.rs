@@ -57,14 +57,16 @@ impl GenAiLayer {
 
     /// Tells who has two layers of what one would do.
     fn hint(&self, id: &Id) {
-        let is_ours =
-            |dispatch: &Dispatch| dispatch.downcast_ref::<Self>().is_some_and(|layer| layer.key() == self.key());
-        self.beside.hint(id, is_ours);
+        self.beside.hint(id, |dispatch| self.is_in(dispatch));
     }
 
-    /// Whether all that it would export is exported by a layer on a wrapped tracer already.
-    fn steps_aside(&self) -> bool {
-        let aside = self.beside.is_wrapped();
+    fn is_in(&self, dispatch: &Dispatch) -> bool {
+        dispatch.downcast_ref::<Self>().is_some_and(|layer| layer.key() == self.key())
+    }
+
+    /// Whether all that it would export, of which this opens now, is exported by a layer on a wrapped tracer already.
+    fn steps_aside(&self, opens: &'static str) -> bool {
+        let aside = self.beside.is_wrapped(opens, |dispatch| self.is_in(dispatch));
         if aside {
             static ASIDE: notice::Once = notice::Once::new();
             ASIDE.say(|| {
@@ -96,7 +98,7 @@ where
         if (kind.is_none() && !self.core.options.other_spans)
             || outside::is_calling_out()
             || beside::is_probes(metadata)
-            || self.steps_aside()
+            || self.steps_aside(metadata.name())
         {
             return;
         }

@@ -78,6 +78,7 @@ where
         N: Into<Cow<'static, str>>,
     {
         let mut builder = SpanBuilder::from_name(name);
+        beside::builds(Some(&builder.name));
         if self.door.core.named(&builder.name).is_some() && !beside::is_probe(&builder.name) {
             // Whatever else it is called later, is owned.
             if let Some(name) = names::interned(&builder.name).filter(|_| is_owned(&builder)) {
@@ -95,6 +96,7 @@ where
             return nothing(parent);
         }
         let name = opened_as(&mut builder);
+        beside::builds(None);
         // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
         let is_others = name.is_none() && builder.start_time.is_some() && is_owned(&builder);
         let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };

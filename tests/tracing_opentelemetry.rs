@@ -593,6 +593,42 @@ mod both {
     }
 
     #[test]
+    fn in_an_option_or_a_vec_after_theirs_our_layer_steps_aside_too() {
+        for in_vec in [true, false] {
+            let (one, other) = (Backend::default(), Backend::default());
+            let theirs = GenAi::new().opentelemetry_layer(other.tracer());
+            let ours = GenAi::new().with_other_spans(true).layer(one.tracer());
+            let program = || info_span!("lookup").in_scope(session);
+            if in_vec {
+                let both = tracing_subscriber::registry().with(theirs).with(vec![ours]);
+                tracing::subscriber::with_default(both, program);
+            } else {
+                let both = tracing_subscriber::registry().with(theirs).with(Some(ours));
+                tracing::subscriber::with_default(both, program);
+            }
+            assert_eq!(one.exported().to_string(), "", "in a Vec: {in_vec}");
+            assert_eq!(other.exported().traces(), 1);
+        }
+    }
+
+    #[test]
+    fn in_an_option_of_a_global_subscriber_our_layer_steps_aside_wherever_it_stands() {
+        if is_child("both::in_an_option_of_a_global_subscriber_our_layer_steps_aside_wherever_it_stands") {
+            let (one, other) = (Backend::default(), Backend::default());
+            let theirs = tracing_opentelemetry::layer().with_tracer(tracing_genai::tracer(other.tracer()));
+            let ours = Some(tracing_genai::layer(one.tracer()));
+            tracing_subscriber::registry().with(ours).with(theirs).init();
+            session();
+            assert_eq!((one.exported().to_string(), other.exported().to_string()), (String::new(), TREE.to_owned()));
+            return;
+        }
+        let output = child("both::in_an_option_of_a_global_subscriber_our_layer_steps_aside_wherever_it_stands")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    #[test]
     fn two_backends_stay_possible() {
         for ours_first in [true, false] {
             let (one, other) = (Backend::default(), Backend::default());
