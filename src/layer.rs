@@ -164,6 +164,7 @@ where
             is_error: *metadata.level() == Level::ERROR,
             said,
             now,
+            at: None,
         };
         if happen::mark(&self.core, &happening, ours) {
             return;

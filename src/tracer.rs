@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
@@ -289,7 +289,9 @@ impl Door {
         let mut ours =
             Ours { door, id, kind, has_ended: false, context, span_context, is_top, theirs, status_to_come: None };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
-            if let Some(status) = self.event(id, kind, name, instant_of(timestamp, now), attributes) {
+            // Theirs can't be from before the span.
+            let at = start_time.filter(|start| timestamp < *start).map(|_| timestamp);
+            if let Some(status) = self.event(id, kind, name, (instant_of(timestamp, now), at), attributes) {
                 ours.status_to_come = Some(status.into());
             }
         }
@@ -310,7 +312,7 @@ impl Door {
         id: u64,
         kind: Kind,
         name: Cow<'static, str>,
-        now: Instant,
+        (now, at): (Instant, Option<SystemTime>),
         attributes: Vec<KeyValue>,
     ) -> Option<String> {
         let ours = Some((id, kind));
@@ -345,7 +347,7 @@ impl Door {
                 said.about(key, value);
             }
         }
-        let happening = Happening { name, target: about.into(), is_error, said, now };
+        let happening = Happening { name, target: about.into(), is_error, said, now, at };
         happen::attach(&self.core, happening, id, ours);
         error
     }
@@ -362,7 +364,7 @@ impl Door {
                 names::take(&mut said, attribute.clone());
             }
         }
-        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now };
+        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now, at: None };
         happen::mark(&self.core, &happening, ours)
     }
 }
@@ -471,7 +473,8 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
-                if let Some(status) = door.event(*id, *kind, name, instant_of(timestamp, now), attributes) {
+                let at = (instant_of(timestamp, now), is_given(timestamp).then_some(timestamp));
+                if let Some(status) = door.event(*id, *kind, name, at, attributes) {
                     door.core.open.with(*id, |open| open.fields.take_back_error_status(&status));
                 }
             }
@@ -665,6 +668,14 @@ fn span_kind_text(kind: &SpanKind) -> &'static str {
         SpanKind::Consumer => "consumer",
         SpanKind::Internal => "internal",
     }
+}
+
+/// Whether the program says when it was: an event that says nothing comes with the time of the call. That one is taken from
+/// the clock of the trace.
+fn is_given(at: SystemTime) -> bool {
+    const NOW: Duration = Duration::from_millis(1);
+    let now = SystemTime::now();
+    now.duration_since(at).or_else(|_| at.duration_since(now)).is_ok_and(|away| away > NOW)
 }
 
 /// A moment of the past on the monotonic clock.

@@ -7,7 +7,7 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
 use opentelemetry::trace::{
@@ -195,6 +195,21 @@ fn the_users_otel_fields_win() {
     assert_eq!(exported.to_string(), "local model\ntext_to_speech [ok]\nlate, but not entered yet\n");
     assert_eq!(exported.span("local model").span_kind, SpanKind::Internal);
     assert_eq!(exported.attribute("local model", "gen_ai.request.model"), Some("m".into()));
+}
+
+#[test]
+fn an_event_keeps_the_time_that_the_program_gives_it() {
+    let past = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    let future = SystemTime::now() + Duration::from_secs(60);
+    let exported = exported(|| {
+        let llm = info_span!("llm");
+        llm.add_event_with_timestamp("before the start", past, Vec::new());
+        let llm = llm.entered();
+        llm.add_event_with_timestamp("past", past, Vec::new());
+        llm.add_event_with_timestamp("future", future, Vec::new());
+    });
+    let times: Vec<_> = exported.span("chat").events.iter().map(|event| event.timestamp).collect();
+    assert_eq!(times, [past, past, future]);
 }
 
 #[test]
