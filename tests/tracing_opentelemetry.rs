@@ -21,9 +21,10 @@ use opentelemetry_sdk::trace::{
 use support::console::{child, is_child, stderr};
 use support::{Backend, Exported, attributes};
 use tracing::field::Empty;
-use tracing::{Dispatch, error, info, info_span, warn};
+use tracing::{Dispatch, debug_span, error, info, info_span, warn};
 use tracing_genai::GenAi;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 /// Runs `program` under their layer on our wrapped tracer, as users install it.
@@ -509,6 +510,32 @@ mod differences {
         });
         assert_eq!(exported.attribute("turn", "shard"), Some(Value::I64(3)));
         assert_eq!(exported.attribute("lookup", "shard"), None);
+    }
+
+    #[test]
+    fn targets_are_looked_at_without_their_level_where_they_are_known() {
+        let options = || GenAi::new().with_targets(Targets::new().with_target("my_agent", LevelFilter::INFO));
+        let program = || {
+            drop(debug_span!(target: "my_agent", "llm"));
+            drop(info_span!(target: "compiler", "step"));
+        };
+        assert_eq!(exported_with(&options(), program).to_string(), "chat\nstep\n");
+        let backend = Backend::default();
+        let theirs = options().opentelemetry_layer(backend.tracer()).with_target(false);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(theirs), program);
+        assert_eq!(backend.exported().to_string(), "llm\nstep\n");
+    }
+
+    #[test]
+    fn a_panic_does_not_mark_a_span_that_was_never_entered() {
+        let exported = exported(|| {
+            let panicked = catch_unwind(|| {
+                let _llm = info_span!("llm");
+                panic!("its own");
+            });
+            assert!(panicked.is_err());
+        });
+        assert_eq!(exported.to_string(), "chat\n");
     }
 
     #[test]
