@@ -34,17 +34,19 @@ impl Beside {
         let _ = self.dispatch.set(dispatch.downgrade());
     }
 
-    /// Whether a layer on a wrapped tracer is on the same registry. Asked once, when the first of our spans opens.
-    pub(crate) fn is_wrapped(&self) -> bool {
+    /// Whether a layer on a wrapped tracer is on the same registry. Asked once, when the first of our spans opens: of that name.
+    pub(crate) fn is_wrapped(&self, opens: &'static str, is_ours: impl Fn(&Dispatch) -> bool) -> bool {
         *self.wrapped.get_or_init(|| {
             if WRAPPED_TRACERS.load(Ordering::Relaxed) == 0 {
                 return false;
             }
-            let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade);
-            dispatch.is_some_and(|dispatch| {
-                let asked = thread::Builder::new().name("tracing-genai probe".into()).spawn(move || probe(&dispatch));
-                asked.ok().and_then(|asked| asked.join().ok()).unwrap_or(false)
-            })
+            // An `Option` and a `Vec` keep the registry to themselves; a global one can be had all the same.
+            let global = || get_default(|dispatch| is_ours(dispatch).then(|| dispatch.clone()));
+            let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade).or_else(global) else {
+                return BUILDING.with(|building| building.get() == Some(opens.as_ptr() as usize));
+            };
+            let asked = thread::Builder::new().name("tracing-genai probe".into()).spawn(move || probe(&dispatch));
+            asked.ok().and_then(|asked| asked.join().ok()).unwrap_or(false)
         })
     }
 
@@ -94,11 +96,19 @@ pub(crate) fn is_probe(name: &str) -> bool {
     is_probe
 }
 
+/// A wrapped tracer is to start a span of this name later on, or starts it.
+pub(crate) fn builds(name: Option<&str>) {
+    let _ = BUILDING.try_with(|building| building.set(name.map(|name| name.as_ptr() as usize)));
+}
+
 /// Tracers that were ever wrapped: most programs have none, and nobody has to ask.
 static WRAPPED_TRACERS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static FOUND: Cell<bool> = const { Cell::new(false) };
+    /// Where the name lies of the span that the layer above a wrapped tracer has just opened, until one starts: a layer of
+    /// ours that comes after it opens the same one.
+    static BUILDING: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 fn probe(dispatch: &Dispatch) -> bool {

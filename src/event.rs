@@ -8,7 +8,7 @@ use crate::content::{self, Piece};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping;
-use crate::semconv::{EVALUATION_EXPLANATION, EVALUATION_NAME, EVALUATION_SCORE_LABEL, EVALUATION_SCORE_VALUE};
+use crate::semconv::{EVALUATION_EXPLANATION, EVALUATION_NAME, EVALUATION_SCORE_LABEL, EVALUATION_SCORE_VALUE, Key};
 use crate::value::{Raw, float};
 
 /// A moment that an event marks on the span it is in.
@@ -103,6 +103,15 @@ impl Said {
         match content::slot(None, field) {
             Some(slot) => self.content.extend(raw.as_text().map(|text| Piece { slot, field, text: text.into_owned() })),
             None => self.attributes.push(KeyValue::new(field, raw.into_recorded())),
+        }
+    }
+}
+
+impl Said {
+    /// Takes in what is to be known of every event, unless one of its own fields has that name.
+    pub(crate) fn about(&mut self, key: Key, value: impl Into<Value>) {
+        if !self.attributes.iter().any(|attribute| attribute.key.as_str() == key.name()) {
+            self.attributes.push(KeyValue::new(key, value));
         }
     }
 }

@@ -11,20 +11,12 @@ pub(crate) struct Failure {
     failed: bool,
     text: Option<String>,
     error_type: Option<Arc<str>>,
-    /// It is known from nothing but a status.
-    vague: bool,
 }
 
 impl Failure {
     /// The program panicked: what it said is not ours to export.
     pub(crate) fn of_panic() -> Self {
         Self { failed: true, error_type: Some(ERROR_TYPE_PANIC.into()), ..Self::default() }
-    }
-
-    /// A status of OpenTelemetry's says so.
-    pub(crate) fn of_status(description: &str) -> Self {
-        let text = Some(description).filter(|text| !text.is_empty());
-        Self { failed: true, text: text.map(str::to_owned), vague: true, ..Self::default() }
     }
 
     /// `error`: a text, a truth value, or a number (a status code). `false` and the empty text are no error.
@@ -41,11 +33,6 @@ impl Failure {
     /// The failure that an `ERROR` event tells about: one in any case, described by its message if not by its `error`.
     pub(crate) fn of_event(self, message: Option<&str>) -> Self {
         Self { failed: true, text: self.text.or_else(|| message.map(str::to_owned)), ..self }
-    }
-
-    /// Whether it is known from nothing but a status: an event that tells more is to be believed.
-    pub(crate) fn is_vague(&self) -> bool {
-        self.vague
     }
 
     /// Rewrites its text.
@@ -66,7 +53,7 @@ impl Failure {
             return given.clone();
         }
         match &self.text {
-            Some(text) if is_identifier(text) && !self.vague => text.as_str().into(),
+            Some(text) if is_identifier(text) => text.as_str().into(),
             _ => ERROR_TYPE_OTHER.into(),
         }
     }

@@ -130,10 +130,15 @@ struct Rare {
     span_kind: Option<SpanKind>,
     status: Option<StatusCode>,
     status_description: Option<String>,
+    /// What OpenTelemetry's statuses said, the last one last: that it failed, and why if they said so.
+    statuses: Vec<String>,
     started_ago: Option<Duration>,
     traceparent: Option<String>,
     tracestate: Option<String>,
 }
+
+/// The last statuses of a span: an event may take its own back.
+const MAX_STATUSES: usize = 4;
 
 /// What `otel.status_code` can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,7 +289,8 @@ impl Fields {
         }
         let Some(rare) = &mut self.rare else { return };
         rare.failure.rewrite(&rewrite);
-        if let Some(description) = &mut rare.status_description {
+        let given = rare.statuses.iter_mut().filter(|status| !status.is_empty());
+        for description in given.chain(&mut rare.status_description) {
             *description = rewrite(description);
         }
     }
@@ -292,6 +298,29 @@ impl Fields {
     /// Leaves out the attributes that say what went wrong.
     pub(crate) fn drop_error_texts(&mut self) {
         self.attributes.retain(|attribute| !is_error_text(attribute.key.name()));
+        for status in self.rare.iter_mut().flat_map(|rare| &mut rare.statuses) {
+            status.clear();
+        }
+    }
+
+    /// A status of OpenTelemetry's says that it failed, and why if the text is not empty.
+    pub(crate) fn add_error_status(&mut self, text: String) {
+        let statuses = &mut self.rare().statuses;
+        if text.is_empty() && !statuses.is_empty() {
+            return;
+        }
+        if statuses.len() == MAX_STATUSES {
+            statuses.remove(0);
+        }
+        statuses.push(text);
+    }
+
+    /// Takes the last one of this text back.
+    pub(crate) fn take_back_error_status(&mut self, text: &str) {
+        let Some(rare) = &mut self.rare else { return };
+        if let Some(last) = rare.statuses.iter().rposition(|status| status == text) {
+            rare.statuses.remove(last);
+        }
     }
 
     /// What people said, once.
@@ -312,12 +341,14 @@ impl Fields {
     /// `otel.status_code`; who describes an error has one.
     pub(crate) fn status_code(&self) -> Option<StatusCode> {
         let rare = self.rare.as_ref()?;
-        rare.status.or(rare.status_description.as_ref().map(|_| StatusCode::Error))
+        rare.status.or((!rare.statuses.is_empty()).then_some(StatusCode::Error))
     }
 
     /// `otel.status_description`
     pub(crate) fn status_description(&self) -> Option<&str> {
-        self.rare.as_ref()?.status_description.as_deref()
+        let rare = self.rare.as_ref()?;
+        let given = || rare.statuses.iter().rfind(|status| !status.is_empty()).map(String::as_str);
+        rare.status_description.as_deref().or_else(given)
     }
 
     /// `started_ms_ago`
@@ -406,7 +437,11 @@ impl Fields {
                 self.rare().name = Some(text()?);
             }
             Control::StatusCode => self.rare().status = Some(status_code(&text()?)?),
-            Control::StatusDescription => self.rare().status_description = Some(text()?),
+            Control::StatusDescription => {
+                let rare = self.rare();
+                rare.status_description = Some(text()?);
+                rare.status = Some(StatusCode::Error);
+            }
             // The SDK takes these three when the span starts and never again.
             Control::SpanKind | Control::TraceParent | Control::TraceState if self.started => {
                 return Err(Refusal::TooLate);

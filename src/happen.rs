@@ -1,7 +1,7 @@
 //! What does an event change?
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::core::Core;
 use crate::event::{self, Meaning, Moment, Said};
@@ -20,6 +20,8 @@ pub(crate) struct Happening {
     pub(crate) is_error: bool,
     pub(crate) said: Said,
     pub(crate) now: Instant,
+    /// When the program says that it happened, if it does.
+    pub(crate) at: Option<SystemTime>,
 }
 
 impl Happening {
@@ -60,7 +62,7 @@ fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64
 
 /// Puts it on the exported span that it is in.
 pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Option<(u64, Kind)>) {
-    let Happening { name, target, is_error, said, now } = happening;
+    let Happening { name, target, is_error, said, now, at } = happening;
     let meaning = Meaning::of(said.message.as_deref().unwrap_or(&name));
     if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
         lifecycle::retry(core, call);
@@ -68,10 +70,10 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
     let said = finish::may_leave(core, said, &target, is_error);
     let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
     let found = core.open.with(nearest, |open| {
-        if open.failure.as_ref().is_none_or(|known| failure.is_some() && known.is_vague()) {
+        if open.failure.is_none() {
             open.failure = failure;
         }
-        (open.context.clone(), open.anchor.wall(now))
+        (open.context.clone(), at.unwrap_or_else(|| open.anchor.wall(now)))
     });
     let Some((context, at)) = found else { return };
     if meaning == Meaning::Evaluation {

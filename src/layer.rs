@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use opentelemetry::ContextGuard;
 use opentelemetry::trace::TraceContextExt;
-use opentelemetry::{ContextGuard, KeyValue};
 use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Level, Subscriber};
@@ -57,14 +57,16 @@ impl GenAiLayer {
 
     /// Tells who has two layers of what one would do.
     fn hint(&self, id: &Id) {
-        let is_ours =
-            |dispatch: &Dispatch| dispatch.downcast_ref::<Self>().is_some_and(|layer| layer.key() == self.key());
-        self.beside.hint(id, is_ours);
+        self.beside.hint(id, |dispatch| self.is_in(dispatch));
     }
 
-    /// Whether all that it would export is exported by a layer on a wrapped tracer already.
-    fn steps_aside(&self) -> bool {
-        let aside = self.beside.is_wrapped();
+    fn is_in(&self, dispatch: &Dispatch) -> bool {
+        dispatch.downcast_ref::<Self>().is_some_and(|layer| layer.key() == self.key())
+    }
+
+    /// Whether all that it would export, of which this opens now, is exported by a layer on a wrapped tracer already.
+    fn steps_aside(&self, opens: &'static str) -> bool {
+        let aside = self.beside.is_wrapped(opens, |dispatch| self.is_in(dispatch));
         if aside {
             static ASIDE: notice::Once = notice::Once::new();
             ASIDE.say(|| {
@@ -98,7 +100,7 @@ where
             // An exporter's connection is a root, below which its frames would be exported, and make more of them.
             || opentelemetry::Context::is_current_telemetry_suppressed()
             || beside::is_probes(metadata)
-            || self.steps_aside()
+            || self.steps_aside(metadata.name())
         {
             return;
         }
@@ -164,13 +166,14 @@ where
             is_error: *metadata.level() == Level::ERROR,
             said,
             now,
+            at: None,
         };
         if happen::mark(&self.core, &happening, ours) {
             return;
         }
         if let Some((id, _)) = nearest {
-            let about = [(EVENT_LEVEL, metadata.level().as_str()), (EVENT_TARGET, metadata.target())];
-            happening.said.attributes.extend(about.map(|(key, value)| KeyValue::new(key, value)));
+            happening.said.about(EVENT_LEVEL, metadata.level().as_str());
+            happening.said.about(EVENT_TARGET, metadata.target());
             happen::attach(&self.core, happening, id, ours);
         }
     }

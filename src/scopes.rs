@@ -15,8 +15,8 @@ pub(crate) struct Scopes {
     others: Mutex<FxHashMap<u64, u64>>,
     /// How many of them there are: most programs that ask have none.
     count: AtomicUsize,
-    /// The first of our open spans in a trace.
-    first: Mutex<FxHashMap<TraceId, u64>>,
+    /// Those of our open spans in a trace that hang on none of ours.
+    tops: Mutex<FxHashMap<TraceId, Vec<u64>>>,
 }
 
 impl Scopes {
@@ -42,18 +42,31 @@ impl Scopes {
         self.others.lock().get(&other).copied()
     }
 
-    /// One of our spans opens; whether it is the first one in its trace.
-    pub(crate) fn begin(&self, trace: TraceId, ours: u64) -> bool {
-        *self.first.lock().entry(trace).or_insert(ours) == ours
+    /// One of our spans opens, and hangs on another one or not; whether it is a top one in its trace.
+    pub(crate) fn begin(&self, trace: TraceId, ours: u64, hangs: bool) -> bool {
+        let mut traces = self.tops.lock();
+        if hangs && traces.contains_key(&trace) {
+            return false;
+        }
+        traces.entry(trace).or_default().push(ours);
+        true
     }
 
-    /// The first one in its trace ends.
-    pub(crate) fn end(&self, trace: TraceId) {
-        self.first.lock().remove(&trace);
+    /// A top one in its trace ends.
+    pub(crate) fn end(&self, trace: TraceId, ours: u64) {
+        let mut traces = self.tops.lock();
+        let Some(tops) = traces.get_mut(&trace) else { return };
+        tops.retain(|top| *top != ours);
+        if tops.is_empty() {
+            traces.remove(&trace);
+        }
     }
 
-    /// The first of our spans in this trace: an OpenTelemetry-native span that nobody told us about is below that one.
-    pub(crate) fn first(&self, trace: TraceId) -> Option<u64> {
-        self.first.lock().get(&trace).copied()
+    /// The top one in this trace, if there is no other: an OpenTelemetry-native span that nobody told us about is below that one.
+    pub(crate) fn top(&self, trace: TraceId) -> Option<u64> {
+        match self.tops.lock().get(&trace).map(Vec::as_slice) {
+            Some([top]) => Some(*top),
+            _ => None,
+        }
     }
 }

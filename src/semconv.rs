@@ -365,9 +365,13 @@ pub(crate) const IN_NAME: Keys =
 pub(crate) const INHERITED: Keys =
     Keys::of(&[CONVERSATION_ID, SESSION_ID, USER_ID, AGENT_NAME, WORKFLOW_ID, WORKFLOW_PARTITION, TURN_NUMBER]);
 
+/// A span event that tells of an error, and the attribute of it that says which.
+pub(crate) const EXCEPTION: &str = "exception";
+pub(crate) const EXCEPTION_MESSAGE: &str = "exception.message";
+
 /// Attributes that tracing-opentelemetry makes of an error: texts of it, and of what caused it.
 pub(crate) fn is_error_text(key: &str) -> bool {
-    matches!(key, "exception.message" | "exception.stacktrace") || key.strip_suffix(".chain").is_some()
+    matches!(key, EXCEPTION_MESSAGE | "exception.stacktrace") || key.strip_suffix(".chain").is_some()
 }
 
 /// Whether the conventions own this name, so that a value of the wrong type can't be kept under it.

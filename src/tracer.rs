@@ -4,16 +4,16 @@
 //! layer starts it, and everything that it is told goes to the same core as the first door's.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer};
+use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::beside;
 use crate::core::Core;
 use crate::event::{Moment, Said as EventSaid};
-use crate::failure::Failure;
 use crate::fields::{Fields, Plan, Said};
 use crate::happen::{self, Happening};
 use crate::home::Ancestor;
@@ -24,7 +24,7 @@ use crate::names;
 use crate::outside::{call_out, is_calling_out, quietly};
 use crate::panicking;
 use crate::scopes::Scopes;
-use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::semconv::{EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE, is_error_text};
 use crate::span::Starts;
 use crate::turn::Speaking;
 use crate::value::{Raw, Refusal};
@@ -78,7 +78,12 @@ where
         N: Into<Cow<'static, str>>,
     {
         let mut builder = SpanBuilder::from_name(name);
+        beside::builds(Some(&builder.name));
         if self.door.core.named(&builder.name).is_some() && !beside::is_probe(&builder.name) {
+            // Whatever else it is called later, is owned.
+            if let Some(name) = names::interned(&builder.name).filter(|_| is_owned(&builder)) {
+                builder.name = name.into();
+            }
             let mut attributes = Vec::with_capacity(ATTRIBUTES);
             attributes.push(KeyValue::new(OPENED_AS, builder.name.clone()));
             builder.attributes = Some(attributes);
@@ -91,7 +96,11 @@ where
             return nothing(parent);
         }
         let name = opened_as(&mut builder);
-        match self.door.kind(name.unwrap_or(&builder.name), &builder) {
+        beside::builds(None);
+        // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
+        let is_others = name.is_none() && builder.start_time.is_some() && is_owned(&builder);
+        let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };
+        match kind {
             Some(kind) => match self.door.open(kind, name, builder, parent) {
                 Some(ours) => GenAiSpan(State::Ours(ours)),
                 None => nothing(parent),
@@ -111,6 +120,10 @@ const ATTRIBUTES: usize = 18;
 /// Room for the fields of most spans, recorded ones included.
 const FIELDS: usize = 10;
 
+fn is_owned(builder: &SpanBuilder) -> bool {
+    matches!(builder.name, Cow::Owned(_))
+}
+
 fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
     let attributes = builder.attributes.as_mut()?;
     if attributes.first()?.key.as_str() != OPENED_AS {
@@ -129,7 +142,7 @@ where
 {
     /// Starts a span that is not ours, as it is.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
-        let above = self.door.nearest(parent.span().span_context());
+        let above = self.door.nearest(parent);
         let build = || {
             let span = self.tracer.build_with_context(builder, parent);
             Box::new(Other { door: Arc::clone(&self.door), above, span })
@@ -164,6 +177,19 @@ where
     }
 }
 
+thread_local! {
+    /// Whether a span of the program's own that went through a wrapped tracer was asked for something just now.
+    static IS_OTHER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the parent is such a span. One that is below none of ours is not kept in mind, and is not to be taken for an
+/// OpenTelemetry-native one. Nothing but a call says what a context holds.
+fn is_other(parent: &Context) -> bool {
+    let _ = IS_OTHER.try_with(|is_other| is_other.set(false));
+    call_out(|| parent.span().is_recording());
+    IS_OTHER.try_with(Cell::get).unwrap_or(false)
+}
+
 fn id_of(span: &SpanContext) -> u64 {
     u64::from_be_bytes(span.span_id().to_bytes())
 }
@@ -178,26 +204,29 @@ impl Door {
         self.core.kind_of(name, target)
     }
 
-    /// The nearest of our spans, if the parent is one, or is known to be below one.
-    fn nearest(&self, parent: &SpanContext) -> Option<u64> {
-        if self.core.counters().none_is_open() || !parent.is_valid() || parent.is_remote() {
-            return None;
-        }
-        let id = id_of(parent);
-        if self.core.open.has(id) { Some(id) } else { self.scopes.above(id) }
+    /// The nearest of our spans, if the parent is one, or is below one.
+    fn nearest(&self, parent: &Context) -> Option<u64> {
+        self.find(parent, |id| self.core.open.has(id).then_some(id)).map(|(found, _)| found)
     }
 
     fn ancestor(&self, parent: &Context) -> Option<Ancestor> {
+        let (ancestor, is_parent) = self.find(parent, |id| self.core.open.with(id, |open| Ancestor::of(id, open)))?;
+        Some(if is_parent { ancestor } else { ancestor.behind(parent.clone()) })
+    }
+
+    /// What `look` finds in the nearest of our spans, and whether that is the parent itself.
+    fn find<R>(&self, parent: &Context, look: impl Fn(u64) -> Option<R>) -> Option<(R, bool)> {
         let span = parent.span();
         let above = span.span_context();
         if self.core.counters().none_is_open() || !above.is_valid() || above.is_remote() {
             return None;
         }
-        let ancestor = |ours| self.core.open.with(ours, |open| Ancestor::of(ours, open));
-        ancestor(id_of(above)).or_else(|| {
-            let ours = self.scopes.above(id_of(above)).or_else(|| self.scopes.first(above.trace_id()))?;
-            Some(ancestor(ours)?.behind(parent.clone()))
-        })
+        if let Some(found) = look(id_of(above)) {
+            return Some((found, true));
+        }
+        let top = || if is_other(parent) { None } else { self.scopes.top(above.trace_id()) };
+        let ours = self.scopes.above(id_of(above)).or_else(top)?;
+        Some((look(ours)?, false))
     }
 
     fn open(
@@ -209,35 +238,43 @@ impl Door {
     ) -> Option<Ours> {
         panicking::is_over();
         let now = Instant::now();
+        let is_renamed = is_owned(&builder);
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
         let mut attributes = attributes.unwrap_or_default();
         let mut fields = Fields::with_capacity(FIELDS);
         // The layer above puts its own first.
-        let theirs = attributes.iter().take_while(|attribute| is_theirs(attribute)).count();
-        let mut more = Vec::new();
-        for attribute in attributes.drain(theirs..) {
-            if is_theirs(&attribute) {
-                more.push(attribute);
+        let mut theirs = Theirs::default();
+        let count = attributes.iter().take_while(|attribute| theirs.take(attribute)).count();
+        let mut again = Vec::new();
+        for attribute in attributes.drain(count..) {
+            if theirs.has(&attribute) {
+                again.push(attribute);
             } else if let Some(said) = self.read(kind, attribute) {
                 self.core.count(fields.apply(said));
             }
         }
-        attributes.append(&mut more);
+        for KeyValue { key, value, .. } in again {
+            if let Some(known) = attributes.iter_mut().find(|known| known.key == key) {
+                known.value = value;
+            }
+        }
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
         let span_name = opened_as.or_else(|| names::interned(&name)).unwrap_or_default();
-        if opened_as.is_some_and(|opened_as| opened_as != name) {
+        if opened_as.is_some_and(|opened_as| is_renamed || opened_as != name) {
             self.core.count(fields.apply(Said::Control(Control::Name, Raw::Text(name))));
         }
+        let ancestor = self.ancestor(parent);
+        let hangs = ancestor.is_some();
         let opening = Opening {
             id: None,
             kind: Some(kind),
             span_name,
             plan: Arc::clone(&self.no_plan),
             fields,
-            ancestor: self.ancestor(parent),
+            ancestor,
             explicit: false,
             root: false,
             attached: Some(parent),
@@ -246,11 +283,17 @@ impl Door {
         };
         let (id, context) = lifecycle::open(&self.core, opening, opened)?;
         let span_context = context.span().span_context().clone();
-        let is_first = self.scopes.begin(span_context.trace_id(), id);
+        let hangs = hangs || self.core.open.with(id, |open| open.parent.is_some()).unwrap_or(false);
+        let is_top = self.scopes.begin(span_context.trace_id(), id, hangs);
         let door = Arc::clone(self);
-        let ours = Ours { door, id, kind, has_ended: false, context, span_context, is_first };
+        let mut ours =
+            Ours { door, id, kind, has_ended: false, context, span_context, is_top, theirs, status_to_come: None };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
-            self.event(id, kind, name, instant_of(timestamp, now), attributes);
+            // Theirs can't be from before the span.
+            let at = start_time.filter(|start| timestamp < *start).map(|_| timestamp);
+            if let Some(status) = self.event(id, kind, name, (instant_of(timestamp, now), at), attributes) {
+                ours.status_to_come = Some(status.into());
+            }
         }
         Some(ours)
     }
@@ -263,29 +306,50 @@ impl Door {
         read
     }
 
-    /// An event in one of our spans.
-    fn event(&self, id: u64, kind: Kind, name: Cow<'static, str>, now: Instant, attributes: Vec<KeyValue>) {
+    /// An event in one of our spans. Comes back with the text that the layer above makes a status of, whatever its level.
+    fn event(
+        &self,
+        id: u64,
+        kind: Kind,
+        name: Cow<'static, str>,
+        (now, at): (Instant, Option<SystemTime>),
+        attributes: Vec<KeyValue>,
+    ) -> Option<String> {
         let ours = Some((id, kind));
         if self.mark(&name, &attributes, ours, now) {
-            return;
+            return None;
         }
-        let mut said = EventSaid { message: Some(name.into_owned()), ..EventSaid::default() };
-        let mut target = String::new();
-        let mut is_error = false;
+        let mut said = EventSaid::default();
+        let (mut level, mut target) = (None, None);
         for attribute in attributes {
-            let key = attribute.key.as_str();
-            if key == EVENT_TARGET.name() {
-                target = attribute.value.as_str().into_owned();
-            } else if key == EVENT_LEVEL.name() {
-                is_error = attribute.value.as_str() == "ERROR";
-            } else {
-                names::take(&mut said, attribute);
-                continue;
+            // The first ones are the layer's above; others are fields that are called like these.
+            match attribute.key.as_str() {
+                key if key == EVENT_LEVEL.name() && level.is_none() => level = Some(attribute.value),
+                key if key == EVENT_TARGET.name() && target.is_none() => target = Some(attribute.value),
+                _ => names::take(&mut said, attribute),
             }
-            said.attributes.push(attribute);
         }
-        let happening = Happening { name: "event".into(), target: target.into(), is_error, said, now };
+        let error = level.as_ref().and_then(|_| only_error(&name, &said));
+        if let Some(error) = &error {
+            said.failure.set_error(&Raw::Text(unquoted(error).into()));
+        }
+        let has_message = error.is_none() && !is_callsite(&name);
+        let name = if has_message {
+            said.message = Some(name.into_owned());
+            "event".into()
+        } else {
+            name
+        };
+        let is_error = level.as_ref().is_some_and(|level| level.as_str() == "ERROR");
+        let about = target.as_ref().map(|target| target.as_str().into_owned()).unwrap_or_default();
+        for (key, value) in [(EVENT_LEVEL, level), (EVENT_TARGET, target)] {
+            if let Some(value) = value {
+                said.about(key, value);
+            }
+        }
+        let happening = Happening { name, target: about.into(), is_error, said, now, at };
         happen::attach(&self.core, happening, id, ours);
+        error
     }
 
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
@@ -300,7 +364,7 @@ impl Door {
                 names::take(&mut said, attribute.clone());
             }
         }
-        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now };
+        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now, at: None };
         happen::mark(&self.core, &happening, ours)
     }
 }
@@ -328,8 +392,11 @@ struct Ours {
     /// Holds the user's span.
     context: Context,
     span_context: SpanContext,
-    /// It is the first one of ours in its trace.
-    is_first: bool,
+    /// It hangs on none of ours, or is the first one in its trace.
+    is_top: bool,
+    theirs: Theirs,
+    /// What the layer above is about to make a status of, because of an event from before the start.
+    status_to_come: Option<Box<str>>,
 }
 
 /// A span that is not ours.
@@ -346,6 +413,28 @@ impl Ours {
         lifecycle::record(&self.door.core, self.id, |_| said);
     }
 
+    fn set(&self, attribute: KeyValue) {
+        if self.theirs.has(&attribute) {
+            self.door.core.counters().refused(Refusal::AlreadyGiven);
+        } else if let Some(said) = self.door.read(self.kind, attribute) {
+            self.record(said);
+        }
+    }
+
+    /// What its own status says wins. The one that the layer above makes of an event does not: that event says more.
+    fn set_status(&mut self, status: Status) {
+        let of_event = self.status_to_come.take();
+        match status {
+            Status::Unset => {}
+            Status::Ok => self.record(control(Control::StatusCode, "ok")),
+            Status::Error { description } => {
+                if of_event.as_deref() != Some(&*description) {
+                    self.door.core.open.with(self.id, |open| open.fields.add_error_status(description.into_owned()));
+                }
+            }
+        }
+    }
+
     fn end(&mut self) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
@@ -353,13 +442,9 @@ impl Ours {
         let core = &self.door.core;
         panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
         lifecycle::close(core, self.id, false);
-        if self.is_first {
-            self.door.scopes.end(self.trace());
+        if self.is_top {
+            self.door.scopes.end(self.span_context.trace_id(), self.id);
         }
-    }
-
-    fn trace(&self) -> TraceId {
-        self.span_context.trace_id()
     }
 }
 
@@ -388,7 +473,10 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
-                door.event(*id, *kind, name, instant_of(timestamp, now), attributes);
+                let at = (instant_of(timestamp, now), is_given(timestamp).then_some(timestamp));
+                if let Some(status) = door.event(*id, *kind, name, at, attributes) {
+                    door.core.open.with(*id, |open| open.fields.take_back_error_status(&status));
+                }
             }
             State::Other(other) => {
                 if !other.mark(&name, &attributes) {
@@ -411,19 +499,18 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &self.0 {
             // Whoever samples: what it is told counts in the metrics, in its turn and in its conversation.
             State::Ours(ours) => !ours.has_ended,
-            State::Other(other) => other.span.is_recording(),
+            State::Other(other) => {
+                let _ = IS_OTHER.try_with(|is_other| is_other.set(true));
+                other.span.is_recording()
+            }
             State::Nothing(_) => false,
         }
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match &mut self.0 {
-            State::Ours(ours) if is_theirs(&attribute) => ours.context.span().set_attribute(attribute),
-            State::Ours(ours) => {
-                if let Some(said) = ours.door.read(ours.kind, attribute) {
-                    ours.record(said);
-                }
-            }
+            State::Ours(ours) if is_timing(&attribute) => ours.context.span().set_attribute(attribute),
+            State::Ours(ours) => ours.set(attribute),
             State::Other(other) => other.span.set_attribute(attribute),
             State::Nothing(_) => {}
         }
@@ -432,10 +519,10 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn set_attributes(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         match &mut self.0 {
             State::Ours(ours) => {
-                let (theirs, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_theirs);
-                ours.context.span().set_attributes(theirs);
-                for said in given.into_iter().filter_map(|attribute| ours.door.read(ours.kind, attribute)) {
-                    ours.record(said);
+                let (timings, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_timing);
+                ours.context.span().set_attributes(timings);
+                for attribute in given {
+                    ours.set(attribute);
                 }
             }
             State::Other(other) => other.span.set_attributes(attributes),
@@ -444,17 +531,10 @@ impl<S: Span> Span for GenAiSpan<S> {
     }
 
     fn set_status(&mut self, status: Status) {
-        match (&mut self.0, status) {
-            (State::Ours(ours), Status::Ok) => ours.record(control(Control::StatusCode, "ok")),
-            (State::Ours(ours), Status::Error { description }) => {
-                ours.door.core.open.with(ours.id, |open| {
-                    if open.failure.as_ref().is_none_or(Failure::is_vague) {
-                        open.failure = Some(Failure::of_status(&description));
-                    }
-                });
-            }
-            (State::Other(other), status) => other.span.set_status(status),
-            (State::Ours(_), Status::Unset) | (State::Nothing(_), _) => {}
+        match &mut self.0 {
+            State::Ours(ours) => ours.set_status(status),
+            State::Other(other) => other.span.set_status(status),
+            State::Nothing(_) => {}
         }
     }
 
@@ -507,20 +587,73 @@ impl<S: Span> Drop for Other<S> {
     }
 }
 
-/// What the layer above says itself about a span, once: it goes on as it is.
-fn is_theirs(attribute: &KeyValue) -> bool {
-    matches!(
-        attribute.key.as_str(),
-        "target"
-            | "level"
-            | "code.file.path"
-            | "code.module.name"
-            | "code.line.number"
-            | "thread.id"
-            | "thread.name"
-            | "busy_ns"
-            | "idle_ns"
-    )
+/// What the layer above says itself about a span as it opens: that goes on as it is, and stands there from the start.
+#[derive(Debug, Default, Clone, Copy)]
+struct Theirs(u8);
+
+impl Theirs {
+    /// Takes the first one of its name, if it may be that layer's.
+    fn take(&mut self, attribute: &KeyValue) -> bool {
+        let bit = Self::bit(attribute);
+        let is_text = matches!(attribute.value, Value::String(_));
+        if bit == 0 || self.0 & bit != 0 || (bit == Self::LEVEL && !is_text) {
+            return false;
+        }
+        self.0 |= bit;
+        true
+    }
+
+    /// Whether one of this name was taken.
+    fn has(self, attribute: &KeyValue) -> bool {
+        self.0 != 0 && self.0 & Self::bit(attribute) != 0
+    }
+
+    const LEVEL: u8 = 32;
+
+    fn bit(attribute: &KeyValue) -> u8 {
+        match attribute.key.as_str() {
+            "code.file.path" => 1,
+            "code.module.name" => 2,
+            "code.line.number" => 4,
+            "thread.id" => 8,
+            "thread.name" => 16,
+            "level" => Self::LEVEL,
+            "target" => 64,
+            _ => 0,
+        }
+    }
+}
+
+/// What the layer above says itself when it closes a span.
+fn is_timing(attribute: &KeyValue) -> bool {
+    matches!(attribute.key.as_str(), "busy_ns" | "idle_ns")
+}
+
+/// The text of an event that says nothing but what failed: the layer above makes a status of it.
+fn only_error(name: &str, said: &EventSaid) -> Option<String> {
+    let find = |key| said.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+    // It makes none of an error value, of which there are more attributes.
+    let is_value = || said.attributes.iter().any(|attribute| is_error_text(attribute.key.as_str()));
+    let error = match name {
+        EXCEPTION => find(EXCEPTION_MESSAGE),
+        _ if is_callsite(name) && !is_value() => find("error"),
+        _ => None,
+    };
+    match &error?.value {
+        Value::String(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether this is what `tracing` calls an event without a name: then it has no message either.
+fn is_callsite(name: &str) -> bool {
+    let line = name.strip_prefix("event ").and_then(|place| place.rsplit_once(".rs:"));
+    line.is_some_and(|(_, line)| line.parse::<u32>().is_ok())
+}
+
+/// The layer above takes the `Debug` text of such an error, which has a string in quotes.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 fn control(control: Control, text: &'static str) -> Said {
@@ -535,6 +668,14 @@ fn span_kind_text(kind: &SpanKind) -> &'static str {
         SpanKind::Consumer => "consumer",
         SpanKind::Internal => "internal",
     }
+}
+
+/// Whether the program says when it was: an event that says nothing comes with the time of the call. That one is taken from
+/// the clock of the trace.
+fn is_given(at: SystemTime) -> bool {
+    const NOW: Duration = Duration::from_millis(1);
+    let now = SystemTime::now();
+    now.duration_since(at).or_else(|_| at.duration_since(now)).is_ok_and(|away| away > NOW)
 }
 
 /// A moment of the past on the monotonic clock.

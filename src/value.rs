@@ -1,6 +1,7 @@
 //! What does a recorded value become?
 
 use std::borrow::Cow;
+use std::num::{IntErrorKind, ParseIntError};
 use std::sync::Arc;
 
 use opentelemetry::{Array, StringValue, Value};
@@ -212,7 +213,10 @@ fn int(raw: &Raw<'_>) -> Result<i64, Refusal> {
         #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
         Raw::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT => Ok(*number as i64),
         Raw::Bool(_) | Raw::Float(_) => Err(Refusal::WrongType),
-        Raw::Text(text) => text.trim().parse().map_err(|_| Refusal::WrongType),
+        Raw::Text(text) => text.trim().parse().map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Refusal::OutOfRange,
+            _ => Refusal::WrongType,
+        }),
     }
 }
 
@@ -253,7 +257,7 @@ mod tests {
         {
             assert_eq!(read(Rule::IntFrom(0), raw), Err(Refusal::WrongType));
         }
-        for raw in [Raw::Int(-1), Raw::Huge(u64::MAX.to_string())] {
+        for raw in [Raw::Int(-1), Raw::Huge(u64::MAX.to_string()), Raw::Text(u64::MAX.to_string().into())] {
             assert_eq!(read(Rule::IntFrom(0), raw), Err(Refusal::OutOfRange));
         }
     }

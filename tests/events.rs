@@ -9,7 +9,7 @@ use std::time::Duration;
 use opentelemetry::trace::Event;
 use opentelemetry::{Array, Value};
 use support::{Exported, exported, exported_with};
-use tracing::{error, info, info_span, warn};
+use tracing::{error, info, info_span, instrument, warn};
 use tracing_genai::GenAi;
 
 fn events<'a>(exported: &'a Exported, name: &str) -> Vec<&'a Event> {
@@ -136,6 +136,16 @@ fn an_error_event_sets_the_status() {
         (exported(|| info_span!("llm").in_scope(|| error!("the line is dead"))), "_OTHER", "the line is dead"),
         (exported(|| info_span!("llm").in_scope(|| error!(error = "timeout", "no answer"))), "timeout", "timeout"),
         (exported(|| info_span!("llm").in_scope(|| error!(error_type = "hangup", "no answer"))), "hangup", "no answer"),
+        (exported(|| info_span!("llm").in_scope(|| error!(error = "timeout"))), "timeout", "timeout"),
+        (exported(|| info_span!("llm").in_scope(|| error!(error = %"it is dead"))), "_OTHER", "it is dead"),
+        (exported(|| info_span!("llm").in_scope(|| error!(error_type = "hangup"))), "hangup", ""),
+        (
+            exported(|| {
+                info_span!("llm", otel.status_description = "gave up").in_scope(|| error!(error = "timeout"));
+            }),
+            "timeout",
+            "gave up",
+        ),
         (
             exported(|| {
                 info_span!("llm", error = "its_own").in_scope(|| error!(error = "timeout", "no answer"));
@@ -157,6 +167,47 @@ fn an_error_event_sets_the_status() {
         assert_eq!(exported.attribute("chat", "error.type"), Some(error_type.into()));
         assert_eq!(exported.span("chat").status, opentelemetry::trace::Status::error(description));
     }
+}
+
+#[test]
+fn an_error_that_is_no_error_event_leaves_the_status_alone() {
+    let exported = exported(|| {
+        info_span!("llm").in_scope(|| warn!(error = "timeout"));
+        let tts = info_span!("tts");
+        info!(parent: &tts, error = %"the line is dead");
+    });
+    assert_eq!(exported.to_string(), "chat\ntext_to_speech\n");
+    assert_eq!(events(&exported, "chat").len(), 1);
+}
+
+#[instrument(name = "tool", err)]
+fn look_up() -> Result<(), std::num::ParseIntError> {
+    "noon".parse::<i32>().map(drop)
+}
+
+#[test]
+fn what_an_instrumented_function_returns_is_the_error() {
+    let exported = exported(|| drop(look_up()));
+    assert_eq!(exported.attribute("execute_tool", "error.type"), Some("_OTHER".into()));
+    let status = opentelemetry::trace::Status::error("invalid digit found in string");
+    assert_eq!(exported.span("execute_tool").status, status);
+}
+
+#[test]
+fn a_field_of_an_event_that_is_called_level_or_target_is_there_once() {
+    let exported = exported(|| {
+        let _stt = info_span!("stt").entered();
+        info!(level = -12.5, target = "kitchen", "how loud it is");
+        error!(level = "low", error = "timeout", "no answer");
+    });
+    let [loud, failed] = events(&exported, "speech_to_text")[..] else { panic!("two events") };
+    for (event, key, value) in
+        [(loud, "level", Value::F64(-12.5)), (loud, "target", "kitchen".into()), (failed, "level", "low".into())]
+    {
+        assert_eq!(attribute(event, key), Some(value));
+        assert_eq!(event.attributes.iter().filter(|attribute| attribute.key.as_str() == key).count(), 1);
+    }
+    assert_eq!(exported.attribute("speech_to_text", "error.type"), Some("timeout".into()));
 }
 
 #[test]

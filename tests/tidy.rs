@@ -92,7 +92,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "beside",
             "core",
             "event",
-            "failure",
             "fields",
             "happen",
             "home",

@@ -7,7 +7,7 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
 use opentelemetry::trace::{
@@ -21,9 +21,10 @@ use opentelemetry_sdk::trace::{
 use support::console::{child, is_child, stderr};
 use support::{Backend, Exported, attributes};
 use tracing::field::Empty;
-use tracing::{Dispatch, error, info, info_span};
+use tracing::{Dispatch, debug_span, error, info, info_span, warn};
 use tracing_genai::GenAi;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 /// Runs `program` under their layer on our wrapped tracer, as users install it.
@@ -159,6 +160,17 @@ fn their_options_keep_their_meaning() {
 }
 
 #[test]
+fn a_field_that_is_called_like_one_of_theirs_is_there_once() {
+    let exported = exported(|| {
+        let tool = info_span!("tool", level = 0.5, target = "billing").entered();
+        tool.record("level", 0.7);
+    });
+    // Fails where a key is there twice.
+    let tool = exported.attributes("execute_tool");
+    assert_eq!((&tool["target"], &tool["level"]), (&"billing".into(), &Value::F64(0.7)));
+}
+
+#[test]
 fn without_context_activation_spans_hang_by_tracing_alone() {
     let backend = Backend::default();
     let layer = tracing_opentelemetry::layer()
@@ -184,6 +196,52 @@ fn the_users_otel_fields_win() {
     assert_eq!(exported.to_string(), "local model\ntext_to_speech [ok]\nlate, but not entered yet\n");
     assert_eq!(exported.span("local model").span_kind, SpanKind::Internal);
     assert_eq!(exported.attribute("local model", "gen_ai.request.model"), Some("m".into()));
+}
+
+#[test]
+fn an_event_keeps_the_time_that_the_program_gives_it() {
+    let past = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    let future = SystemTime::now() + Duration::from_secs(60);
+    let exported = exported(|| {
+        let llm = info_span!("llm");
+        llm.add_event_with_timestamp("before the start", past, Vec::new());
+        let llm = llm.entered();
+        llm.add_event_with_timestamp("past", past, Vec::new());
+        llm.add_event_with_timestamp("future", future, Vec::new());
+    });
+    let times: Vec<_> = exported.span("chat").events.iter().map(|event| event.timestamp).collect();
+    assert_eq!(times, [past, past, future]);
+}
+
+#[test]
+fn what_a_span_is_called_for_others_is_not_what_it_is() {
+    let exported = exported(|| {
+        drop(info_span!("lookup", otel.name = "llm", model = "m"));
+        drop(info_span!("llm", otel.name = "llm", model = "m"));
+    });
+    assert_eq!(exported.to_string(), "llm\nllm\n");
+    let ours: Vec<_> =
+        exported.spans.iter().map(|span| attributes(span).contains_key("gen_ai.request.model")).collect();
+    assert_eq!(ours, [false, true]);
+}
+
+#[test]
+fn a_status_that_the_program_sets_wins_over_what_events_say() {
+    for before_the_start in [true, false] {
+        let exported = exported(|| {
+            let llm = info_span!("llm", error_type = "timeout");
+            if before_the_start {
+                llm.set_status(Status::error("gave up"));
+            } else {
+                drop(llm.context());
+                llm.set_status(Status::error("gave up"));
+                warn!(parent: &llm, error = %"gave up");
+            }
+            error!(parent: &llm, "no answer");
+        });
+        assert_eq!(exported.span("chat").status, Status::error("gave up"), "{before_the_start}");
+        assert_eq!(exported.attribute("chat", "error.type"), Some("timeout".into()));
+    }
 }
 
 #[test]
@@ -216,6 +274,46 @@ fn a_span_of_a_native_tracer_between_two_of_ours_is_their_parent_and_the_convers
     assert_eq!(llm["gen_ai.conversation.id"], Value::from("c-1"));
     assert_eq!(llm["voice.turn.number"], Value::I64(1));
     assert_eq!(exported.attribute("turn", "voice.usage.input_tokens"), Some(Value::I64(3)));
+}
+
+#[test]
+fn a_conversation_beside_another_one_below_a_span_of_the_programs_own_is_not_in_it() {
+    let backend = Backend::default();
+    let subscriber = tracing_subscriber::registry().with(GenAi::new().opentelemetry_layer(backend.tracer()));
+    tracing::subscriber::with_default(subscriber, || {
+        let _batch = info_span!("batch").entered();
+        let other = info_span!("conversation", conversation_id = "c-1").entered().exit();
+        drop(info_span!("embeddings", input_tokens = 2).entered());
+        let conversation = info_span!("conversation", conversation_id = "c-2").entered();
+        // Whose it is nobody can tell: it is in neither rather than in the wrong one.
+        backend.tracer().in_span("native", |_| drop(info_span!("llm", input_tokens = 3).entered()));
+        drop((conversation, other));
+        let _last = info_span!("turn", conversation_id = "c-3").entered();
+        backend.tracer().in_span("native in a turn", |_| {
+            let _handler = info_span!("handler").entered();
+            drop(info_span!("tool", input_tokens = 5).entered());
+        });
+    });
+    let exported = backend.exported();
+    expect![[r#"
+        batch
+          conversation
+          embeddings
+          conversation
+            native
+              chat
+          turn
+            native in a turn
+              handler
+                execute_tool
+    "#]]
+    .assert_eq(&exported.to_string());
+    for span in &exported.spans {
+        assert_eq!(attributes(span).get("voice.usage.input_tokens"), None, "{}", span.name);
+    }
+    for (name, id) in [("embeddings", None), ("chat", None), ("execute_tool", Some("c-3".into()))] {
+        assert_eq!(exported.attribute(name, "gen_ai.conversation.id"), id, "{name}");
+    }
 }
 
 /// A tracer of the user's is used directly, without `tracing`.
@@ -415,6 +513,32 @@ mod differences {
     }
 
     #[test]
+    fn targets_are_looked_at_without_their_level_where_they_are_known() {
+        let options = || GenAi::new().with_targets(Targets::new().with_target("my_agent", LevelFilter::INFO));
+        let program = || {
+            drop(debug_span!(target: "my_agent", "llm"));
+            drop(info_span!(target: "compiler", "step"));
+        };
+        assert_eq!(exported_with(&options(), program).to_string(), "chat\nstep\n");
+        let backend = Backend::default();
+        let theirs = options().opentelemetry_layer(backend.tracer()).with_target(false);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(theirs), program);
+        assert_eq!(backend.exported().to_string(), "llm\nstep\n");
+    }
+
+    #[test]
+    fn a_panic_does_not_mark_a_span_that_was_never_entered() {
+        let exported = exported(|| {
+            let panicked = catch_unwind(|| {
+                let _llm = info_span!("llm");
+                panic!("its own");
+            });
+            assert!(panicked.is_err());
+        });
+        assert_eq!(exported.to_string(), "chat\n");
+    }
+
+    #[test]
     fn other_spans_are_exported_as_they_are() {
         let exported = exported(|| {
             let _turn = info_span!("turn").entered();
@@ -450,6 +574,15 @@ mod differences {
             drop(info_span!("llm", conversation_id = "c-1").entered());
         });
         assert_eq!(exported.to_string(), "chat\n");
+    }
+
+    #[test]
+    fn an_event_of_an_error_without_a_message_is_an_exception() {
+        let exported = exported(|| info_span!("llm").in_scope(|| error!(error = %"the line is dead")));
+        let event = &exported.span("chat").events[0];
+        assert_eq!(event.name, "exception");
+        assert!(event.attributes.contains(&KeyValue::new("exception.message", "the line is dead")));
+        assert_eq!(exported.span("chat").status, Status::error("the line is dead"));
     }
 
     #[test]
@@ -499,6 +632,42 @@ mod both {
             assert_eq!(one.exported().to_string(), "", "ours first: {ours_first}");
             assert_eq!(other.exported().to_string(), TREE, "ours first: {ours_first}");
         }
+    }
+
+    #[test]
+    fn in_an_option_or_a_vec_after_theirs_our_layer_steps_aside_too() {
+        for in_vec in [true, false] {
+            let (one, other) = (Backend::default(), Backend::default());
+            let theirs = GenAi::new().opentelemetry_layer(other.tracer());
+            let ours = GenAi::new().with_other_spans(true).layer(one.tracer());
+            let program = || info_span!("lookup").in_scope(session);
+            if in_vec {
+                let both = tracing_subscriber::registry().with(theirs).with(vec![ours]);
+                tracing::subscriber::with_default(both, program);
+            } else {
+                let both = tracing_subscriber::registry().with(theirs).with(Some(ours));
+                tracing::subscriber::with_default(both, program);
+            }
+            assert_eq!(one.exported().to_string(), "", "in a Vec: {in_vec}");
+            assert_eq!(other.exported().traces(), 1);
+        }
+    }
+
+    #[test]
+    fn in_an_option_of_a_global_subscriber_our_layer_steps_aside_wherever_it_stands() {
+        if is_child("both::in_an_option_of_a_global_subscriber_our_layer_steps_aside_wherever_it_stands") {
+            let (one, other) = (Backend::default(), Backend::default());
+            let theirs = tracing_opentelemetry::layer().with_tracer(tracing_genai::tracer(other.tracer()));
+            let ours = Some(tracing_genai::layer(one.tracer()));
+            tracing_subscriber::registry().with(ours).with(theirs).init();
+            session();
+            assert_eq!((one.exported().to_string(), other.exported().to_string()), (String::new(), TREE.to_owned()));
+            return;
+        }
+        let output = child("both::in_an_option_of_a_global_subscriber_our_layer_steps_aside_wherever_it_stands")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
     }
 
     #[test]

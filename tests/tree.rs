@@ -423,8 +423,9 @@ fn a_status_description_alone_is_an_error() {
     let exported = exported(|| {
         drop(info_span!("llm", otel.status_description = "timeout"));
         drop(info_span!("tts", otel.status_description = "no matter", otel.status_code = "ok"));
+        drop(info_span!("stt", otel.status_code = "ok", otel.status_description = "too late"));
     });
-    assert_eq!(exported.to_string(), "chat [error _OTHER]\ntext_to_speech [ok]\n");
+    assert_eq!(exported.to_string(), "chat [error _OTHER]\ntext_to_speech [ok]\nspeech_to_text [error _OTHER]\n");
     assert_eq!(exported.span("chat").status, Status::error("timeout"));
 }
 
