@@ -440,7 +440,8 @@ impl Measured<'_> {
         } else {
             None
         };
-        u64::try_from(own.or(of_attempts)?).ok()
+        // One of more than 32 bits is no count of anything, and a few of 63 are more than a sum can hold.
+        u32::try_from(own.or(of_attempts)?).ok().map(u64::from)
     }
 }
 

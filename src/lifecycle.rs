@@ -335,7 +335,7 @@ fn in_workflow<R>(core: &Core, from: Option<u64>, tell: impl Fn(&mut Below) -> R
 
 fn count_conversation(core: &Core, kind: Option<Kind>, change: i64) {
     if let (Some(metrics), Some(Kind::Conversation)) = (&core.metrics, kind) {
-        metrics.conversation(change);
+        metrics.conversation(change, core.counters());
     }
 }
 

@@ -13,6 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::instruments::{Bound, Choice, Instruments, Measured, keys};
 use crate::kind::Kind;
+use crate::outside::call_out;
 use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, Key};
 use crate::stats::Counters;
 
@@ -53,8 +54,10 @@ impl Metrics {
     }
 
     /// A conversation begins, or ends.
-    pub(crate) fn conversation(&self, change: i64) {
-        self.instruments.conversations.add(change, &[]);
+    pub(crate) fn conversation(&self, change: i64, counters: &Counters) {
+        if call_out(|| self.instruments.conversations.add(change, &[])).is_none() {
+            counters.panicked();
+        }
     }
 
     /// A span ends that is no attempt at another one.
@@ -63,9 +66,12 @@ impl Metrics {
             return;
         }
         let given = |key| if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
-        match self.known(span.kind, given) {
+        let record = || match self.known(span.kind, given) {
             Some(bound) => bound.record(span),
             None => self.bind(span.kind, given, counters).record(span),
+        };
+        if call_out(record).is_none() {
+            counters.panicked();
         }
     }
 

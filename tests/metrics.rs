@@ -291,6 +291,23 @@ fn an_active_conversation_is_counted_while_it_is_open() {
     }));
 }
 
+#[test]
+fn a_count_that_is_none_is_in_no_sum_and_costs_nobody_a_panic() {
+    let genai = GenAi::new();
+    let handle = genai.handle();
+    let points = measured_with(genai, || {
+        for count in [i64::MAX, i64::MAX, i64::MAX, 7] {
+            drop(info_span!("llm", model = "m", input_tokens = count));
+            drop(info_span!("tts", model = "m", characters = count));
+        }
+    });
+    let tokens =
+        "gen_ai.client.token.usage {gen_ai.operation.name=chat, gen_ai.request.model=m, gen_ai.token.type=input}";
+    assert_point(&points, tokens, 1, 7.0);
+    assert_point(&points, "voice.characters {gen_ai.operation.name=text_to_speech, gen_ai.request.model=m}", 1, 7.0);
+    assert_eq!(handle.stats().panics_caught, 0);
+}
+
 #[cfg(feature = "prometheus")]
 mod page {
     use std::collections::BTreeMap;
