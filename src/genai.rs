@@ -150,12 +150,15 @@ impl GenAi {
     /// own. Conversation, session and user ids are on no metric, named here or not. Default: none.
     #[must_use]
     pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
+        let is_id = |field: &String| mapping::keys_of(field).any(|key| NEVER_MEASURED.has(key));
         let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
         let mut this = self.with_inherited(fields.iter().cloned());
-        let keys = fields.iter().filter_map(|field| names::interned(field)).map(Key::of);
-        for key in keys.filter(|key| !NEVER_MEASURED.has(*key)) {
-            if !this.options.metric_attributes.contains(&key) {
-                this.options.metric_attributes.push(key);
+        for field in fields.iter().filter(|field| !is_id(field)) {
+            // As an attribute where a kind has one for it, and under its own name elsewhere.
+            for key in mapping::keys_of(field).chain(names::interned(field).map(Key::of)) {
+                if !NEVER_MEASURED.has(key) && !this.options.metric_attributes.contains(&key) {
+                    this.options.metric_attributes.push(key);
+                }
             }
         }
         this

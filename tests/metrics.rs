@@ -182,6 +182,24 @@ fn chosen_fields_are_on_metrics_too() {
 }
 
 #[test]
+fn a_field_is_chosen_as_it_is_recorded_and_measured_as_it_is_exported() {
+    let points = measured_with(GenAi::new().with_metric_attributes(["agent_version", "language"]), || {
+        let _conversation = info_span!("conversation", agent_version = "v2").entered();
+        drop(info_span!("stt", model = "nova-3", audio_seconds = 2, language = "de"));
+        drop(info_span!("tool", tool = "clock"));
+    });
+    let stt = "gen_ai.operation.name=speech_to_text, gen_ai.request.model=nova-3";
+    assert_point(
+        &points,
+        &format!("voice.audio.duration {{gen_ai.agent.version=v2, {stt}, voice.language=de}}"),
+        1,
+        2.0,
+    );
+    let tool = "gen_ai.agent.version=v2, gen_ai.tool.name=clock, gen_ai.tool.type=function";
+    assert_count(&points, &format!("gen_ai.execute_tool.duration {{{tool}}}"), 1);
+}
+
+#[test]
 fn no_metric_has_an_id_even_if_it_is_asked_for() {
     let ids = ["gen_ai.conversation.id", "session.id", "user.id"];
     let points = measured_with(GenAi::new().with_metric_attributes(ids), || {
@@ -194,6 +212,15 @@ fn no_metric_has_an_id_even_if_it_is_asked_for() {
     for id in ["c-1", "s-1", "u-1"] {
         assert!(points.keys().all(|point| !point.contains(id)), "{points:#?}");
     }
+}
+
+#[test]
+fn an_id_is_one_under_its_fields_name_too() {
+    let genai = ["user_id", "session", "thread_id"]
+        .into_iter()
+        .fold(GenAi::new(), |genai, field| genai.with_attribute(field, "x-1").with_metric_attributes([field]));
+    let points = measured_with(genai, || drop(info_span!("llm", model = "gpt-4o", input_tokens = 4)));
+    assert!(!points.is_empty() && points.keys().all(|point| !point.contains("x-1")), "{points:#?}");
 }
 
 #[test]
