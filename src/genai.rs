@@ -164,8 +164,9 @@ impl GenAi {
         this
     }
 
-    /// How many values of one attribute metrics tell apart: models, tools, agents. Those that come later are `_OTHER`, and
-    /// counted in [`Stats::names_over_limit`]. Default: 200.
+    /// How many values of one attribute metrics tell apart: models, tools, agents, numbers too. Those that come later are
+    /// `_OTHER`, and counted in [`Stats::names_over_limit`]. Operations and end reasons, which are few, stay as they are.
+    /// Default: 200.
     #[must_use]
     pub fn with_max_metric_names(mut self, names: usize) -> Self {
         self.options.max_metric_names = names;

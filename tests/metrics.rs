@@ -304,6 +304,37 @@ fn ten_thousand_models_are_two_hundred_and_the_rest() {
 }
 
 #[test]
+fn numbers_are_as_many_as_names() {
+    let genai = GenAi::new().with_metric_attributes(["shard"]).with_max_metric_names(2);
+    let handle = genai.handle();
+    let points = measured_with(genai, || {
+        for shard in [1, 2, 1, 3, 2, 4] {
+            drop(info_span!("workflow", workflow = "w", shard));
+        }
+    });
+    for (shard, count) in [("1", 2), ("2", 2), ("_OTHER", 2)] {
+        let point = format!("gen_ai.invoke_workflow.duration {{gen_ai.workflow.name=w, shard={shard}}}");
+        assert_count(&points, &point, count);
+    }
+    assert_eq!((points.len(), handle.stats().names_over_limit), (3, 2));
+}
+
+#[test]
+fn few_names_leave_operations_and_end_reasons_as_they_are() {
+    let points = measured_with(GenAi::new().with_max_metric_names(1), || {
+        for interrupted in [false, true] {
+            let _turn = info_span!("turn", interrupted).entered();
+            drop(info_span!("stt", model = "a", cost = 1));
+            drop(info_span!("llm", model = "b", cost = 2));
+        }
+    });
+    assert_point(&points, "voice.turns {voice.end_reason=completed}", 1, 1.0);
+    assert_point(&points, "voice.turns {voice.end_reason=interrupted}", 1, 1.0);
+    assert_point(&points, "voice.cost {gen_ai.operation.name=speech_to_text, gen_ai.request.model=a}", 1, 2.0);
+    assert_point(&points, "voice.cost {gen_ai.operation.name=chat, gen_ai.request.model=_OTHER}", 1, 4.0);
+}
+
+#[test]
 fn an_active_conversation_is_counted_while_it_is_open() {
     let exporter = InMemoryMetricExporter::default();
     let meters = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
