@@ -28,7 +28,7 @@ use crate::semconv::{
     ATTEMPT, CONVERSATION_ID, COST, END_REASON, INCOMPLETE, INTERRUPTED, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
     STEP_SEQUENCE, TURN_NUMBER,
 };
-use crate::totals::Totals;
+use crate::totals::{Parts, Totals};
 use crate::turn::EndReason;
 use crate::{mapping, span};
 
@@ -181,6 +181,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         end,
         is_attempt: open.attempt_of.is_some(),
         attempts: open.below.attempts,
+        parts: open.below.parts,
         place: place.as_ref().map(|conversation| (&**conversation, open.turn)),
     };
     finish::end(core, finishing);
@@ -435,7 +436,8 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
         tell_runs(core, open.parent);
     }
     // An attempt is counted by its call, and not by the turn.
-    let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
+    let parts = core.metrics.as_ref().and(open.attempt_of).and_then(|_| parts(open));
+    let tell = |call| core.open.with(call, |call| call.below.add(&used, parts));
     let is_counted = open.attempt_of.and_then(tell).is_some();
     let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else { return (now, None) };
     let anchor = conversation.anchor;
@@ -466,6 +468,12 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             (now, left.finish.map(|turn| (conversation, turn)))
         }
     }
+}
+
+/// Which tokens an attempt used, by itself or in attempts of its own.
+fn parts(open: &mut OpenSpan) -> Option<Box<Parts>> {
+    let is_usage = Totals::of(&open.fields, false).is_usage();
+    if is_usage { Some(Box::new(Parts::of(&open.fields))) } else { open.below.parts.take() }
 }
 
 /// What the end of a run says: a workflow ended with an error when anything failed in it, and a call that was tried again

@@ -151,6 +151,59 @@ fn a_call_that_is_tried_again_is_measured_once() {
 }
 
 #[test]
+fn a_call_that_says_what_it_used_is_measured_by_that_and_its_cost_is_known_from_its_attempts() {
+    let sink = InMemoryMetricExporter::default();
+    let meters = SdkMeterProvider::builder().with_periodic_exporter(sink.clone()).build();
+    let exported = exported_with(&GenAi::new().with_meter(meters.meter("test")), || {
+        let _turn = info_span!("turn").entered();
+        let _call = info_span!("llm", model = "router", output_tokens = 5).entered();
+        drop(info_span!("llm", model = "m", input_tokens = 3, output_tokens = 1, cost = 0.25, error_type = "timeout"));
+        drop(info_span!("llm", model = "m", input_tokens = 3, output_tokens = 2, cost = 0.5));
+    });
+    let points = points(&meters, &sink);
+    let call = "gen_ai.operation.name=chat, gen_ai.request.model=router";
+    assert_point(&points, &format!("gen_ai.client.token.usage {{{call}, gen_ai.token.type=output}}"), 1, 5.0);
+    assert!(!points.keys().any(|point| point.contains("gen_ai.token.type=input")), "{points:#?}");
+    assert_point(&points, &format!("voice.cost {{{call}}}"), 1, 0.75);
+    assert_eq!(exported.attribute("turn", "voice.usage.output_tokens"), Some(5.into()));
+    assert_eq!(exported.attribute("turn", "voice.usage.input_tokens"), None);
+    assert_eq!(exported.attribute("turn", "voice.usage.cost"), Some(0.75.into()));
+}
+
+#[test]
+fn the_newest_names_count_the_tokens_of_attempts_as_what_they_are() {
+    let points = measured_with(GenAi::new().with_latest_metric_names(true), || {
+        let _call = info_span!("llm", model = "m").entered();
+        for _ in 0..2 {
+            let _nested = info_span!("llm", model = "m").entered();
+            drop(info_span!(
+                "llm",
+                model = "m",
+                input_tokens = 30,
+                input_audio_tokens = 10,
+                cache_read_tokens = 5,
+                cache_write_tokens = 3,
+                output_tokens = 4,
+                reasoning_tokens = 2
+            ));
+        }
+    });
+    for (name, modality, sum) in [
+        ("input_tokens", "audio", 20.0),
+        ("input_tokens", "text", 40.0),
+        ("cache_read.input_tokens", "unknown", 10.0),
+        ("cache_write.input_tokens", "unknown", 6.0),
+        ("output_tokens", "unknown", 8.0),
+        ("reasoning.output_tokens", "unknown", 4.0),
+    ] {
+        let call = "gen_ai.operation.name=chat, gen_ai.request.model=m";
+        let point = format!("gen_ai.client.inference.usage.{name} {{{call}, gen_ai.token.modality={modality}}}");
+        assert_point(&points, &point, 1, sum);
+    }
+    assert_eq!(points.len(), 7, "{points:#?}");
+}
+
+#[test]
 fn a_failure_has_its_type() {
     let points = measured(|| {
         drop(info_span!("agent", agent = "anna", error = "the line is dead"));
