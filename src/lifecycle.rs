@@ -167,6 +167,9 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     price(core, &mut open);
+    if let (Some(call), Some(first)) = (open.attempt_of, open.kind.and_then(|kind| recorded_first_chunk(&open, kind))) {
+        mark(core, call, Moment::FirstChunk, first);
+    }
     let place = open.conversation.clone().filter(|_| core.options.wants_words());
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
     let OpenSpan { kind, span_name, anchor, started, .. } = *open;

@@ -204,6 +204,18 @@ fn the_newest_names_count_the_tokens_of_attempts_as_what_they_are() {
 }
 
 #[test]
+fn a_first_token_that_an_attempt_was_told_is_the_calls() {
+    let points = measured(|| {
+        let _call = info_span!("llm", model = "m", started_ms_ago = 2_000).entered();
+        drop(info_span!("llm", model = "m", started_ms_ago = 1_500, error_type = "timeout"));
+        drop(info_span!("llm", model = "m", started_ms_ago = 1_000, ttft = 0.25));
+    });
+    let point = "gen_ai.client.operation.time_to_first_chunk {gen_ai.operation.name=chat, gen_ai.request.model=m}";
+    let first = points.get(point).unwrap_or_else(|| panic!("{points:#?}"));
+    assert!(first.count == 1 && first.sum >= 1.25, "{first:?}");
+}
+
+#[test]
 fn a_failure_has_its_type() {
     let points = measured(|| {
         drop(info_span!("agent", agent = "anna", error = "the line is dead"));
