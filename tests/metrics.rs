@@ -347,6 +347,18 @@ fn what_calls_cost_is_worked_out_from_prices() {
 }
 
 #[test]
+fn the_input_of_embeddings_is_counted_and_priced() {
+    let prices = Prices::new().with(Price::of("openai", "text-embedding-*").with_input(0.02));
+    let points = measured_with(GenAi::new().with_prices(prices), || {
+        drop(info_span!("embeddings", provider = "openai", model = "text-embedding-3", input_tokens = 500_000));
+    });
+    let call = "gen_ai.operation.name=embeddings, gen_ai.provider.name=openai, gen_ai.request.model=text-embedding-3";
+    let tokens = format!("gen_ai.client.token.usage {{{call}, gen_ai.token.type=input}}");
+    assert_point(&points, &tokens, 1, 500_000.0);
+    assert_point(&points, &format!("voice.cost {{{call}}}"), 1, 0.01);
+}
+
+#[test]
 fn ten_thousand_models_are_two_hundred_and_the_rest() {
     let mut stats = Stats::default();
     let points = {
