@@ -347,7 +347,7 @@ const CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
 fn latest_from_env() -> bool {
     let opt_in = env::var_os("OTEL_SEMCONV_STABILITY_OPT_IN").unwrap_or_default();
-    opt_in.to_string_lossy().split(',').any(|name| name.trim() == "gen_ai_latest_experimental")
+    opt_in.to_string_lossy().split(',').any(|name| name.trim().eq_ignore_ascii_case("gen_ai_latest_experimental"))
 }
 
 fn content_from_env() -> Content {
