@@ -201,7 +201,8 @@ fn price(core: &Core, open: &mut OpenSpan) {
     }
     let mut models = [RESPONSE_MODEL, REQUEST_MODEL].into_iter().filter_map(|key| open.fields.text(key));
     let provider = open.fields.text(PROVIDER_NAME);
-    let Some(price) = models.find_map(|model| prices.price_of(provider, model)) else {
+    let price = models.find_map(|model| prices.price_of(provider, model));
+    let Some(price) = price.filter(|price| price.is_given()) else {
         return core.counters().without_price();
     };
     if let Some(cost) = price.cost(&used) {

@@ -347,6 +347,18 @@ fn what_calls_cost_is_worked_out_from_prices() {
 }
 
 #[test]
+fn a_model_that_has_no_price_has_none_whatever_was_asked_for() {
+    let prices = Prices::new().with(Price::of_model("*").with_input(1.0)).with(Price::of("openai", "beta"));
+    let genai = GenAi::new().with_prices(prices);
+    let handle = genai.handle();
+    let exported = exported_with(&genai, || {
+        drop(info_span!("llm", provider = "openai", model = "asked", response_model = "beta", input_tokens = 7));
+    });
+    assert_eq!(exported.attribute("chat asked", "voice.cost"), None);
+    assert_eq!(handle.stats().calls_without_price, 1);
+}
+
+#[test]
 fn the_input_of_embeddings_is_counted_and_priced() {
     let prices = Prices::new().with(Price::of("openai", "text-embedding-*").with_input(0.02));
     let points = measured_with(GenAi::new().with_prices(prices), || {
