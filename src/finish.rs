@@ -18,7 +18,7 @@ use crate::kind::Kind;
 use crate::mapping;
 use crate::semconv::is_error_text;
 use crate::span;
-use crate::totals::Totals;
+use crate::totals::{Parts, Totals};
 use crate::words::Words;
 
 /// A span that ends.
@@ -39,6 +39,7 @@ pub(crate) struct Finishing<'a> {
     pub(crate) is_attempt: bool,
     /// What its attempts used.
     pub(crate) attempts: Totals,
+    pub(crate) parts: Option<Box<Parts>>,
     /// The conversation that it is in, and the turn that it is in, or is.
     pub(crate) place: Option<(&'a Conversation, Option<TurnKey>)>,
 }
@@ -46,8 +47,20 @@ pub(crate) struct Finishing<'a> {
 /// Adds what was said, as far as it may leave, and what the dialects say, and ends it. Nothing may be locked: redactors
 /// are the user's code.
 pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
-    let Finishing { kind, span_name, context, fields, mut failure, anchor, started, end, is_attempt, attempts, place } =
-        finishing;
+    let Finishing {
+        kind,
+        span_name,
+        context,
+        fields,
+        mut failure,
+        anchor,
+        started,
+        end,
+        is_attempt,
+        attempts,
+        parts,
+        place,
+    } = finishing;
     let rules = core.rules();
     if !core.options.error_text {
         fields.drop_error_texts();
@@ -63,12 +76,14 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         fields.assume(key, Value::from(value));
     }
     if let Some((metrics, kind)) = core.metrics.as_ref().zip(kind.filter(|_| !is_attempt)) {
+        let own = Totals::of(fields, false);
         let measured = Measured {
             kind,
             fields,
             error_type: span::error_type(fields, failure.as_deref()).map(Value::from),
             duration: end.saturating_duration_since(started).as_secs_f64(),
-            used: attempts,
+            used: own.or_of_attempts(&attempts),
+            parts: parts.as_deref().filter(|_| !own.is_usage()),
         };
         metrics.record(&measured, core.counters());
     }

@@ -150,19 +150,23 @@ impl GenAi {
     /// own. Conversation, session and user ids are on no metric, named here or not. Default: none.
     #[must_use]
     pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
+        let is_id = |field: &String| mapping::keys_of(field).any(|key| NEVER_MEASURED.has(key));
         let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
         let mut this = self.with_inherited(fields.iter().cloned());
-        let keys = fields.iter().filter_map(|field| names::interned(field)).map(Key::of);
-        for key in keys.filter(|key| !NEVER_MEASURED.has(*key)) {
-            if !this.options.metric_attributes.contains(&key) {
-                this.options.metric_attributes.push(key);
+        for field in fields.iter().filter(|field| !is_id(field)) {
+            // As an attribute where a kind has one for it, and under its own name elsewhere.
+            for key in mapping::keys_of(field).chain(names::interned(field).map(Key::of)) {
+                if !NEVER_MEASURED.has(key) && !this.options.metric_attributes.contains(&key) {
+                    this.options.metric_attributes.push(key);
+                }
             }
         }
         this
     }
 
-    /// How many values of one attribute metrics tell apart: models, tools, agents. Those that come later are `_OTHER`, and
-    /// counted in [`Stats::names_over_limit`]. Default: 200.
+    /// How many values of one attribute metrics tell apart: models, tools, agents, numbers too. Those that come later are
+    /// `_OTHER`, and counted in [`Stats::names_over_limit`]. Operations and end reasons, which are few, stay as they are.
+    /// Default: 200.
     #[must_use]
     pub fn with_max_metric_names(mut self, names: usize) -> Self {
         self.options.max_metric_names = names;
@@ -343,7 +347,7 @@ const CONTENT: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
 fn latest_from_env() -> bool {
     let opt_in = env::var_os("OTEL_SEMCONV_STABILITY_OPT_IN").unwrap_or_default();
-    opt_in.to_string_lossy().split(',').any(|name| name.trim() == "gen_ai_latest_experimental")
+    opt_in.to_string_lossy().split(',').any(|name| name.trim().eq_ignore_ascii_case("gen_ai_latest_experimental"))
 }
 
 fn content_from_env() -> Content {

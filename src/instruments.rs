@@ -27,7 +27,7 @@ use crate::semconv::{
     USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS, USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS,
     USAGE_REASONING_OUTPUT_TOKENS, USER_TO_AGENT_LATENCY, WORKFLOW_NAME,
 };
-use crate::totals::Totals;
+use crate::totals::{Parts, Totals};
 
 /// Attributes of a call's instruments; what differs most comes first.
 const CALL: &[Key] =
@@ -59,8 +59,10 @@ pub(crate) struct Measured<'a> {
     pub(crate) error_type: Option<Value>,
     /// Seconds.
     pub(crate) duration: f64,
-    /// What it used, if its own fields don't say: the sum of its attempts.
+    /// What it used, in its attempts if it doesn't say.
     pub(crate) used: Totals,
+    /// Which tokens its attempts used, if it doesn't say what it used.
+    pub(crate) parts: Option<&'a Parts>,
 }
 
 /// The attributes that tell the spans of a kind apart.
@@ -360,13 +362,13 @@ impl BoundCall {
         for usage in &self.usage {
             usage.record(span);
         }
-        if let Some(seconds) = span.seconds(AUDIO_DURATION).or(span.used.audio) {
+        if let Some(seconds) = span.used.audio {
             self.audio.add(seconds);
         }
         if let Some(count) = span.count(CHARACTERS) {
             self.characters.add(count);
         }
-        if let Some(cost) = span.seconds(COST).or(span.used.cost) {
+        if let Some(cost) = span.used.cost {
             self.cost.add(cost);
         }
     }
@@ -427,20 +429,21 @@ impl Measured<'_> {
     }
 
     fn count(&self, key: Key) -> Option<u64> {
-        let own = match self.fields.get(key) {
-            Some(Value::I64(count)) => Some(*count),
-            _ => None,
-        };
-        let of_attempts = if key == USAGE_INPUT_TOKENS {
+        let count = if key == USAGE_INPUT_TOKENS {
             self.used.input_tokens
         } else if key == USAGE_OUTPUT_TOKENS {
             self.used.output_tokens
         } else if key == CHARACTERS {
             self.used.characters
         } else {
-            None
+            match (self.parts, self.fields.get(key)) {
+                (Some(parts), _) => parts.get(key),
+                (None, Some(Value::I64(count))) => Some(*count),
+                (None, _) => None,
+            }
         };
-        u64::try_from(own.or(of_attempts)?).ok()
+        // One of more than 32 bits is no count of anything, and a few of 63 are more than a sum can hold.
+        u32::try_from(count?).ok().map(u64::from)
     }
 }
 

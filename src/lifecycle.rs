@@ -28,7 +28,7 @@ use crate::semconv::{
     ATTEMPT, CONVERSATION_ID, COST, END_REASON, INCOMPLETE, INTERRUPTED, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
     STEP_SEQUENCE, TURN_NUMBER,
 };
-use crate::totals::Totals;
+use crate::totals::{Parts, Totals};
 use crate::turn::EndReason;
 use crate::{mapping, span};
 
@@ -167,6 +167,9 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         open.fields.assume(key, Value::F64(first.as_secs_f64()));
     }
     price(core, &mut open);
+    if let (Some(call), Some(first)) = (open.attempt_of, open.kind.and_then(|kind| recorded_first_chunk(&open, kind))) {
+        mark(core, call, Moment::FirstChunk, first);
+    }
     let place = open.conversation.clone().filter(|_| core.options.wants_words());
     let (end, finish) = leave(core, id, &mut open, now, incomplete);
     let OpenSpan { kind, span_name, anchor, started, .. } = *open;
@@ -181,6 +184,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         end,
         is_attempt: open.attempt_of.is_some(),
         attempts: open.below.attempts,
+        parts: open.below.parts,
         place: place.as_ref().map(|conversation| (&**conversation, open.turn)),
     };
     finish::end(core, finishing);
@@ -197,7 +201,8 @@ fn price(core: &Core, open: &mut OpenSpan) {
     }
     let mut models = [RESPONSE_MODEL, REQUEST_MODEL].into_iter().filter_map(|key| open.fields.text(key));
     let provider = open.fields.text(PROVIDER_NAME);
-    let Some(price) = models.find_map(|model| prices.price_of(provider, model)) else {
+    let price = models.find_map(|model| prices.price_of(provider, model));
+    let Some(price) = price.filter(|price| price.is_given()) else {
         return core.counters().without_price();
     };
     if let Some(cost) = price.cost(&used) {
@@ -335,7 +340,7 @@ fn in_workflow<R>(core: &Core, from: Option<u64>, tell: impl Fn(&mut Below) -> R
 
 fn count_conversation(core: &Core, kind: Option<Kind>, change: i64) {
     if let (Some(metrics), Some(Kind::Conversation)) = (&core.metrics, kind) {
-        metrics.conversation(change);
+        metrics.conversation(change, core.counters());
     }
 }
 
@@ -435,7 +440,8 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
         tell_runs(core, open.parent);
     }
     // An attempt is counted by its call, and not by the turn.
-    let tell = |call| core.open.with(call, |call| call.below.attempts.add(&used));
+    let parts = core.metrics.as_ref().and(open.attempt_of).and_then(|_| parts(open));
+    let tell = |call| core.open.with(call, |call| call.below.add(&used, parts));
     let is_counted = open.attempt_of.and_then(tell).is_some();
     let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else { return (now, None) };
     let anchor = conversation.anchor;
@@ -466,6 +472,12 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             (now, left.finish.map(|turn| (conversation, turn)))
         }
     }
+}
+
+/// Which tokens an attempt used, by itself or in attempts of its own.
+fn parts(open: &mut OpenSpan) -> Option<Box<Parts>> {
+    let is_usage = Totals::of(&open.fields, false).is_usage();
+    if is_usage { Some(Box::new(Parts::of(&open.fields))) } else { open.below.parts.take() }
 }
 
 /// What the end of a run says: a workflow ended with an error when anything failed in it, and a call that was tried again

@@ -99,6 +99,7 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         end: anchor.instant_at(ended.at),
         is_attempt: false,
         attempts: Totals::default(),
+        parts: None,
         place: Some((&conversation, Some(turn))),
     };
     finish::end(core, finishing);

@@ -121,7 +121,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(&["agent_version"], AGENTS, AGENT_VERSION, Rule::Text),
     row(&["agent_description"], AGENTS, AGENT_DESCRIPTION, Rule::Text),
     row(&["workflow"], Kinds::of(&[Workflow, Conversation]), WORKFLOW_NAME, Rule::Text),
-    row(&["input_tokens", "prompt_tokens", "tokens_in"], TOKENS, USAGE_INPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["input_tokens", "prompt_tokens", "tokens_in"], MODELS, USAGE_INPUT_TOKENS, Rule::IntFrom(0)),
     row(&["output_tokens", "completion_tokens", "tokens_out"], TOKENS, USAGE_OUTPUT_TOKENS, Rule::IntFrom(0)),
     row(
         &["cache_read_tokens", "cached_tokens", "cached_input_tokens"],

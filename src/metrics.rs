@@ -13,7 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::instruments::{Bound, Choice, Instruments, Measured, keys};
 use crate::kind::Kind;
-use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, Key};
+use crate::outside::call_out;
+use crate::semconv::{END_REASON, ERROR_TYPE, ERROR_TYPE_OTHER, Key, Keys, OPERATION_NAME};
 use crate::stats::Counters;
 
 /// Sets of attributes that stay bound: more are recorded one by one.
@@ -21,6 +22,12 @@ const MAX_BOUND: usize = 4_096;
 
 /// The same of one hash: they are compared one by one.
 const MAX_ALIKE: usize = 64;
+
+/// What has few values, unless a program makes them up: to tell fewer models apart lumps none of these together.
+const FEW: Keys = Keys::of(&[OPERATION_NAME, END_REASON]);
+
+/// Then they are too many.
+const MANY: usize = 200;
 
 /// The instruments of one layer.
 pub(crate) struct Metrics {
@@ -53,8 +60,10 @@ impl Metrics {
     }
 
     /// A conversation begins, or ends.
-    pub(crate) fn conversation(&self, change: i64) {
-        self.instruments.conversations.add(change, &[]);
+    pub(crate) fn conversation(&self, change: i64, counters: &Counters) {
+        if call_out(|| self.instruments.conversations.add(change, &[])).is_none() {
+            counters.panicked();
+        }
     }
 
     /// A span ends that is no attempt at another one.
@@ -63,9 +72,12 @@ impl Metrics {
             return;
         }
         let given = |key| if key == ERROR_TYPE { span.error_type.as_ref() } else { span.fields.get(key) };
-        match self.known(span.kind, given) {
+        let record = || match self.known(span.kind, given) {
             Some(bound) => bound.record(span),
             None => self.bind(span.kind, given, counters).record(span),
+        };
+        if call_out(record).is_none() {
+            counters.panicked();
         }
     }
 
@@ -121,13 +133,13 @@ impl Metrics {
     ) -> Vec<Option<Value>> {
         let mut names = self.names.lock();
         let mut limited = |key: Key, value: &Value| {
-            let Value::String(name) = value else { return value.clone() };
+            let name = value.as_str();
             let known = names.entry(key.name()).or_default();
-            if known.contains(name.as_str()) {
+            if known.contains(&*name) {
                 return value.clone();
             }
-            if known.len() < self.choice.max_names {
-                known.insert(name.as_str().to_owned());
+            if known.len() < self.choice.max_names || (FEW.has(key) && known.len() < MANY) {
+                known.insert(name.into_owned());
                 return value.clone();
             }
             counters.name_over_limit();

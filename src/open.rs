@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::fields::{Fields, Plan};
 use crate::inherited::Inherited;
 use crate::kind::Kind;
-use crate::totals::Totals;
+use crate::totals::{Parts, Totals};
 
 /// An exported span between its opening and its close.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub(crate) struct OpenSpan {
 pub(crate) struct Below {
     /// What the attempts at a call used.
     pub(crate) attempts: Totals,
+    /// And which tokens these were, if that is measured.
+    pub(crate) parts: Option<Box<Parts>>,
     /// How many attempts at a call were spans below it.
     pub(crate) tries: i64,
     /// How often a call said that it tries again.
@@ -73,6 +75,18 @@ pub(crate) struct Below {
     pub(crate) used: bool,
     /// Something failed in a workflow.
     pub(crate) failed: bool,
+}
+
+impl Below {
+    /// An attempt at a call used this.
+    pub(crate) fn add(&mut self, used: &Totals, parts: Option<Box<Parts>>) {
+        self.attempts.add(used);
+        match (&mut self.parts, parts) {
+            (Some(known), Some(parts)) => known.add(&parts),
+            (None, parts) => self.parts = parts,
+            (Some(_), None) => {}
+        }
+    }
 }
 
 /// The open spans of one layer, by the id that `tracing` gave them.

@@ -114,11 +114,10 @@ impl Prices {
         self.price_of(provider, model)?.cost(used)
     }
 
-    /// The price of a provider's model. A provider is spelled as it is exported.
+    /// The price of a provider's model, which may say that there is none. A provider is spelled as it is exported.
     pub(crate) fn price_of(&self, provider: Option<&str>, model: &str) -> Option<&Price> {
         let (provider, model) = (provider.map(str::to_lowercase), model.to_lowercase());
-        let price = self.prices.iter().find(|price| price.is_for(provider.as_deref(), &model))?;
-        price.is_given().then_some(price)
+        self.prices.iter().find(|price| price.is_for(provider.as_deref(), &model))
     }
 }
 
@@ -244,7 +243,8 @@ impl Price {
         (self.0.provider.is_some(), stars == 0, self.0.model.len().saturating_sub(stars))
     }
 
-    fn is_given(&self) -> bool {
+    /// Whether there is a single number.
+    pub(crate) fn is_given(&self) -> bool {
         let row = &self.0;
         [
             row.input,
@@ -544,16 +544,20 @@ mod tests {
     #[test]
     fn a_price_without_a_number_is_none() {
         let prices = Prices::new().with(Price::of_model("*").with_input(1.0)).with(Price::of_model("preview"));
-        assert!(prices.price_of(None, "preview").is_none());
-        assert!(prices.price_of(None, "stable").is_some());
+        assert!(!prices.price_of(None, "preview").is_some_and(Price::is_given));
+        assert!(prices.price_of(None, "stable").is_some_and(Price::is_given));
         assert!(Prices::new().price_of(Some("openai"), "gpt-4o").is_none());
         for usd in [-1.0, f64::NAN, f64::INFINITY] {
             assert!(
-                Prices::new().with(Price::of_model("*").with_input(usd)).price_of(None, "gpt-4o").is_none(),
+                !Prices::new()
+                    .with(Price::of_model("*").with_input(usd))
+                    .price_of(None, "gpt-4o")
+                    .is_some_and(Price::is_given),
                 "{usd}"
             );
         }
-        assert!(Prices::new().with(Price::of_model("*").with_input(0.0)).price_of(None, "llama").is_some());
+        let free = Prices::new().with(Price::of_model("*").with_input(0.0));
+        assert!(free.price_of(None, "llama").is_some_and(Price::is_given));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use opentelemetry::Value;
 
 use crate::fields::Fields;
 use crate::semconv::{
-    AUDIO_DURATION, CHARACTERS, COST, ERROR_COUNT, INTERRUPTION_COUNT, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
-    TOTAL_COST, TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS,
+    AUDIO_DURATION, CHARACTERS, COST, ERROR_COUNT, INTERRUPTION_COUNT, Key, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
+    TOTAL_COST, TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,
+    USAGE_AUDIO_INPUT_TOKENS, USAGE_AUDIO_OUTPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS,
+    USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS,
 };
 
 /// Sums over the services of a turn or a conversation; what nobody reported is absent, not zero.
@@ -48,10 +50,11 @@ impl Totals {
         }
     }
 
-    /// What a call used that was tried several times: what it reports itself, or else the sum of its attempts. An attempt
-    /// that failed is no failure of the call.
+    /// What a call used that was tried several times: what it reports itself, or else the sum of its attempts. Its cost may be
+    /// known from one side only. An attempt that failed is no failure of the call.
     pub(crate) fn or_of_attempts(self, attempts: &Self) -> Self {
-        if self.is_reported() { self } else { Self { errors: self.errors, ..*attempts } }
+        let cost = self.cost.or(attempts.cost);
+        if self.is_usage() { Self { cost, ..self } } else { Self { errors: self.errors, cost, ..*attempts } }
     }
 
     /// The same, but for what was used.
@@ -59,11 +62,14 @@ impl Totals {
         Self { errors: self.errors, turns: self.turns, interruptions: self.interruptions, ..Self::default() }
     }
 
-    /// Whether anybody said what was used.
+    /// Whether anybody said what was used, or what it cost.
     pub(crate) fn is_reported(&self) -> bool {
-        [self.input_tokens, self.output_tokens, self.characters].iter().any(Option::is_some)
-            || self.audio.is_some()
-            || self.cost.is_some()
+        self.is_usage() || self.cost.is_some()
+    }
+
+    /// Whether anybody said what was used.
+    pub(crate) fn is_usage(&self) -> bool {
+        [self.input_tokens, self.output_tokens, self.characters].iter().any(Option::is_some) || self.audio.is_some()
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -96,6 +102,38 @@ impl Totals {
             if let Some(amount) = amount {
                 fields.assume(key, Value::F64(amount));
             }
+        }
+    }
+}
+
+/// Tokens that are counted in others, for metrics: those of the cache, of audio, of reasoning.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Parts([Option<i64>; PARTS.len()]);
+
+const PARTS: [Key; 6] = [
+    USAGE_CACHE_READ_INPUT_TOKENS,
+    USAGE_CACHE_WRITE_INPUT_TOKENS,
+    USAGE_REASONING_OUTPUT_TOKENS,
+    USAGE_AUDIO_INPUT_TOKENS,
+    USAGE_AUDIO_OUTPUT_TOKENS,
+    USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,
+];
+
+impl Parts {
+    pub(crate) fn of(fields: &Fields) -> Self {
+        Self(PARTS.map(|key| match fields.get(key) {
+            Some(Value::I64(count)) => Some(*count),
+            _ => None,
+        }))
+    }
+
+    pub(crate) fn get(&self, wanted: Key) -> Option<i64> {
+        PARTS.iter().zip(self.0).find(|(key, _)| **key == wanted)?.1
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (part, other) in self.0.iter_mut().zip(other.0) {
+            *part = sum(*part, other, i64::saturating_add);
         }
     }
 }

@@ -88,6 +88,25 @@ fn metrics_are_printed_when_they_are_asked_for() {
 }
 
 #[test]
+fn the_newest_names_are_opted_in_to_among_others() {
+    const TEST: &str = "the_newest_names_are_opted_in_to_among_others";
+    if is_child(TEST) {
+        return a_turn();
+    }
+    for (opt_in, name) in [
+        ("", "gen_ai.client.operation.duration"),
+        ("http,database/dup", "gen_ai.client.operation.duration"),
+        ("gen_ai_latest", "gen_ai.client.operation.duration"),
+        ("gen_ai_latest_experimental", "gen_ai.client.inference.duration"),
+        ("http/dup, Gen_AI_Latest_Experimental ,", "gen_ai.client.inference.duration"),
+    ] {
+        let variables = [("OTEL_METRICS_EXPORTER", "console"), ("OTEL_SEMCONV_STABILITY_OPT_IN", opt_in)];
+        let output = child(TEST).envs(variables).output().unwrap();
+        assert!(stdout(&output).contains(&format!("\t{name} (s)")), "{opt_in}: {}", stdout(&output));
+    }
+}
+
+#[test]
 fn limits_are_kept() {
     const TEST: &str = "limits_are_kept";
     if is_child(TEST) {

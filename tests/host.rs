@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
+use opentelemetry::metrics::{
+    BoundSyncInstrument, Histogram, HistogramBuilder, InstrumentProvider, Meter, SyncInstrument,
+};
 use opentelemetry::trace::{Link, SpanKind, TraceId, TraceState, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -82,6 +85,31 @@ fn the_layer_works_in_every_wrapping() {
         assert!(exported.attribute("chat", "gen_ai.response.time_to_first_chunk").is_some(), "{wrapping}");
     }
     under(tracing_subscriber::registry().with(None::<GenAiLayer>), a_turn);
+}
+
+#[test]
+fn a_meter_that_panics_costs_what_it_measures() {
+    struct Broken;
+    impl SyncInstrument<f64> for Broken {
+        fn measure(&self, _: f64, _: &[KeyValue]) {
+            panic!("measured");
+        }
+
+        fn bind(&self, _: &[KeyValue]) -> Box<dyn BoundSyncInstrument<f64> + Send + Sync> {
+            panic!("bound")
+        }
+    }
+    struct Meters;
+    impl InstrumentProvider for Meters {
+        fn f64_histogram(&self, _: HistogramBuilder<'_, Histogram<f64>>) -> Histogram<f64> {
+            Histogram::new(Arc::new(Broken))
+        }
+    }
+
+    let exported = exported_with(&GenAi::new().with_meter(Meter::new(Arc::new(Meters))), a_turn);
+    assert_eq!(exported.to_string(), "turn\n  chat\n");
+    assert_eq!(exported.stats.panics_caught, 2, "one a span");
+    assert_eq!(exported.stats.spans_closed, 2);
 }
 
 #[test]

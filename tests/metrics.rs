@@ -151,6 +151,71 @@ fn a_call_that_is_tried_again_is_measured_once() {
 }
 
 #[test]
+fn a_call_that_says_what_it_used_is_measured_by_that_and_its_cost_is_known_from_its_attempts() {
+    let sink = InMemoryMetricExporter::default();
+    let meters = SdkMeterProvider::builder().with_periodic_exporter(sink.clone()).build();
+    let exported = exported_with(&GenAi::new().with_meter(meters.meter("test")), || {
+        let _turn = info_span!("turn").entered();
+        let _call = info_span!("llm", model = "router", output_tokens = 5).entered();
+        drop(info_span!("llm", model = "m", input_tokens = 3, output_tokens = 1, cost = 0.25, error_type = "timeout"));
+        drop(info_span!("llm", model = "m", input_tokens = 3, output_tokens = 2, cost = 0.5));
+    });
+    let points = points(&meters, &sink);
+    let call = "gen_ai.operation.name=chat, gen_ai.request.model=router";
+    assert_point(&points, &format!("gen_ai.client.token.usage {{{call}, gen_ai.token.type=output}}"), 1, 5.0);
+    assert!(!points.keys().any(|point| point.contains("gen_ai.token.type=input")), "{points:#?}");
+    assert_point(&points, &format!("voice.cost {{{call}}}"), 1, 0.75);
+    assert_eq!(exported.attribute("turn", "voice.usage.output_tokens"), Some(5.into()));
+    assert_eq!(exported.attribute("turn", "voice.usage.input_tokens"), None);
+    assert_eq!(exported.attribute("turn", "voice.usage.cost"), Some(0.75.into()));
+}
+
+#[test]
+fn the_newest_names_count_the_tokens_of_attempts_as_what_they_are() {
+    let points = measured_with(GenAi::new().with_latest_metric_names(true), || {
+        let _call = info_span!("llm", model = "m").entered();
+        for _ in 0..2 {
+            let _nested = info_span!("llm", model = "m").entered();
+            drop(info_span!(
+                "llm",
+                model = "m",
+                input_tokens = 30,
+                input_audio_tokens = 10,
+                cache_read_tokens = 5,
+                cache_write_tokens = 3,
+                output_tokens = 4,
+                reasoning_tokens = 2
+            ));
+        }
+    });
+    for (name, modality, sum) in [
+        ("input_tokens", "audio", 20.0),
+        ("input_tokens", "text", 40.0),
+        ("cache_read.input_tokens", "unknown", 10.0),
+        ("cache_write.input_tokens", "unknown", 6.0),
+        ("output_tokens", "unknown", 8.0),
+        ("reasoning.output_tokens", "unknown", 4.0),
+    ] {
+        let call = "gen_ai.operation.name=chat, gen_ai.request.model=m";
+        let point = format!("gen_ai.client.inference.usage.{name} {{{call}, gen_ai.token.modality={modality}}}");
+        assert_point(&points, &point, 1, sum);
+    }
+    assert_eq!(points.len(), 7, "{points:#?}");
+}
+
+#[test]
+fn a_first_token_that_an_attempt_was_told_is_the_calls() {
+    let points = measured(|| {
+        let _call = info_span!("llm", model = "m", started_ms_ago = 2_000).entered();
+        drop(info_span!("llm", model = "m", started_ms_ago = 1_500, error_type = "timeout"));
+        drop(info_span!("llm", model = "m", started_ms_ago = 1_000, ttft = 0.25));
+    });
+    let point = "gen_ai.client.operation.time_to_first_chunk {gen_ai.operation.name=chat, gen_ai.request.model=m}";
+    let first = points.get(point).unwrap_or_else(|| panic!("{points:#?}"));
+    assert!(first.count == 1 && first.sum >= 1.25, "{first:?}");
+}
+
+#[test]
 fn a_failure_has_its_type() {
     let points = measured(|| {
         drop(info_span!("agent", agent = "anna", error = "the line is dead"));
@@ -182,6 +247,24 @@ fn chosen_fields_are_on_metrics_too() {
 }
 
 #[test]
+fn a_field_is_chosen_as_it_is_recorded_and_measured_as_it_is_exported() {
+    let points = measured_with(GenAi::new().with_metric_attributes(["agent_version", "language"]), || {
+        let _conversation = info_span!("conversation", agent_version = "v2").entered();
+        drop(info_span!("stt", model = "nova-3", audio_seconds = 2, language = "de"));
+        drop(info_span!("tool", tool = "clock"));
+    });
+    let stt = "gen_ai.operation.name=speech_to_text, gen_ai.request.model=nova-3";
+    assert_point(
+        &points,
+        &format!("voice.audio.duration {{gen_ai.agent.version=v2, {stt}, voice.language=de}}"),
+        1,
+        2.0,
+    );
+    let tool = "gen_ai.agent.version=v2, gen_ai.tool.name=clock, gen_ai.tool.type=function";
+    assert_count(&points, &format!("gen_ai.execute_tool.duration {{{tool}}}"), 1);
+}
+
+#[test]
 fn no_metric_has_an_id_even_if_it_is_asked_for() {
     let ids = ["gen_ai.conversation.id", "session.id", "user.id"];
     let points = measured_with(GenAi::new().with_metric_attributes(ids), || {
@@ -194,6 +277,15 @@ fn no_metric_has_an_id_even_if_it_is_asked_for() {
     for id in ["c-1", "s-1", "u-1"] {
         assert!(points.keys().all(|point| !point.contains(id)), "{points:#?}");
     }
+}
+
+#[test]
+fn an_id_is_one_under_its_fields_name_too() {
+    let genai = ["user_id", "session", "thread_id"]
+        .into_iter()
+        .fold(GenAi::new(), |genai, field| genai.with_attribute(field, "x-1").with_metric_attributes([field]));
+    let points = measured_with(genai, || drop(info_span!("llm", model = "gpt-4o", input_tokens = 4)));
+    assert!(!points.is_empty() && points.keys().all(|point| !point.contains("x-1")), "{points:#?}");
 }
 
 #[test]
@@ -255,6 +347,30 @@ fn what_calls_cost_is_worked_out_from_prices() {
 }
 
 #[test]
+fn a_model_that_has_no_price_has_none_whatever_was_asked_for() {
+    let prices = Prices::new().with(Price::of_model("*").with_input(1.0)).with(Price::of("openai", "beta"));
+    let genai = GenAi::new().with_prices(prices);
+    let handle = genai.handle();
+    let exported = exported_with(&genai, || {
+        drop(info_span!("llm", provider = "openai", model = "asked", response_model = "beta", input_tokens = 7));
+    });
+    assert_eq!(exported.attribute("chat asked", "voice.cost"), None);
+    assert_eq!(handle.stats().calls_without_price, 1);
+}
+
+#[test]
+fn the_input_of_embeddings_is_counted_and_priced() {
+    let prices = Prices::new().with(Price::of("openai", "text-embedding-*").with_input(0.02));
+    let points = measured_with(GenAi::new().with_prices(prices), || {
+        drop(info_span!("embeddings", provider = "openai", model = "text-embedding-3", input_tokens = 500_000));
+    });
+    let call = "gen_ai.operation.name=embeddings, gen_ai.provider.name=openai, gen_ai.request.model=text-embedding-3";
+    let tokens = format!("gen_ai.client.token.usage {{{call}, gen_ai.token.type=input}}");
+    assert_point(&points, &tokens, 1, 500_000.0);
+    assert_point(&points, &format!("voice.cost {{{call}}}"), 1, 0.01);
+}
+
+#[test]
 fn ten_thousand_models_are_two_hundred_and_the_rest() {
     let mut stats = Stats::default();
     let points = {
@@ -277,6 +393,37 @@ fn ten_thousand_models_are_two_hundred_and_the_rest() {
 }
 
 #[test]
+fn numbers_are_as_many_as_names() {
+    let genai = GenAi::new().with_metric_attributes(["shard"]).with_max_metric_names(2);
+    let handle = genai.handle();
+    let points = measured_with(genai, || {
+        for shard in [1, 2, 1, 3, 2, 4] {
+            drop(info_span!("workflow", workflow = "w", shard));
+        }
+    });
+    for (shard, count) in [("1", 2), ("2", 2), ("_OTHER", 2)] {
+        let point = format!("gen_ai.invoke_workflow.duration {{gen_ai.workflow.name=w, shard={shard}}}");
+        assert_count(&points, &point, count);
+    }
+    assert_eq!((points.len(), handle.stats().names_over_limit), (3, 2));
+}
+
+#[test]
+fn few_names_leave_operations_and_end_reasons_as_they_are() {
+    let points = measured_with(GenAi::new().with_max_metric_names(1), || {
+        for interrupted in [false, true] {
+            let _turn = info_span!("turn", interrupted).entered();
+            drop(info_span!("stt", model = "a", cost = 1));
+            drop(info_span!("llm", model = "b", cost = 2));
+        }
+    });
+    assert_point(&points, "voice.turns {voice.end_reason=completed}", 1, 1.0);
+    assert_point(&points, "voice.turns {voice.end_reason=interrupted}", 1, 1.0);
+    assert_point(&points, "voice.cost {gen_ai.operation.name=speech_to_text, gen_ai.request.model=a}", 1, 2.0);
+    assert_point(&points, "voice.cost {gen_ai.operation.name=chat, gen_ai.request.model=_OTHER}", 1, 4.0);
+}
+
+#[test]
 fn an_active_conversation_is_counted_while_it_is_open() {
     let exporter = InMemoryMetricExporter::default();
     let meters = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
@@ -289,6 +436,23 @@ fn an_active_conversation_is_counted_while_it_is_open() {
         handle.shutdown(Duration::from_secs(1));
         assert_point(&points(&meters, &exporter), "voice.conversations.active {}", 1, 0.0);
     }));
+}
+
+#[test]
+fn a_count_that_is_none_is_in_no_sum_and_costs_nobody_a_panic() {
+    let genai = GenAi::new();
+    let handle = genai.handle();
+    let points = measured_with(genai, || {
+        for count in [i64::MAX, i64::MAX, i64::MAX, 7] {
+            drop(info_span!("llm", model = "m", input_tokens = count));
+            drop(info_span!("tts", model = "m", characters = count));
+        }
+    });
+    let tokens =
+        "gen_ai.client.token.usage {gen_ai.operation.name=chat, gen_ai.request.model=m, gen_ai.token.type=input}";
+    assert_point(&points, tokens, 1, 7.0);
+    assert_point(&points, "voice.characters {gen_ai.operation.name=text_to_speech, gen_ai.request.model=m}", 1, 7.0);
+    assert_eq!(handle.stats().panics_caught, 0);
 }
 
 #[cfg(feature = "prometheus")]

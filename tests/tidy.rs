@@ -214,7 +214,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("readout", &[]),
     ("delivery", &["notice", "stats", "variables"]),
     ("span", &["dialect", "failure", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
-    ("metrics", &["instruments", "kind", "semconv", "stats"]),
+    ("metrics", &["instruments", "kind", "outside", "semconv", "stats"]),
     ("instruments", &["fields", "kind", "mapping", "semconv", "totals"]),
     ("live", &["conversation"]),
     ("open", &["clock", "conversation", "failure", "fields", "inherited", "kind", "totals"]),
