@@ -48,8 +48,8 @@ struct Sets {
 /// A set of attributes, and its instruments.
 struct Set {
     kind: Kind,
-    /// As many as there are keys.
-    values: Vec<Option<Value>>,
+    /// What its attributes are, of all that there can be.
+    values: Vec<(Key, Option<Value>)>,
     bound: Arc<Bound>,
 }
 
@@ -89,8 +89,8 @@ impl Metrics {
 
     /// The instruments of this set of attributes, if they are bound.
     fn known<'a>(&self, kind: Kind, given: impl Fn(Key) -> Option<&'a Value>) -> Option<Arc<Bound>> {
-        let is_given = |(key, value): (Key, &Option<Value>)| given(key) == value.as_ref();
-        let is_same = |set: &&Set| set.kind == kind && self.keys(kind).zip(&set.values).all(is_given);
+        let is_given = |(key, value): &(Key, Option<Value>)| given(*key) == value.as_ref();
+        let is_same = |set: &&Set| set.kind == kind && set.values.iter().all(is_given);
         let hash = self.hash(kind, &given);
         let bound = self.bound.read();
         let set = bound.alike.get(&hash)?.iter().find(is_same)?;
@@ -99,13 +99,13 @@ impl Metrics {
 
     fn bind<'a>(&self, kind: Kind, given: impl Fn(Key) -> Option<&'a Value>, counters: &Counters) -> Arc<Bound> {
         let values = self.limited(kind, given, counters);
-        let limited = |wanted| self.keys(kind).zip(&values).find(|(key, _)| *key == wanted)?.1.as_ref();
+        let limited = |wanted| values.iter().find(|(key, _)| *key == wanted)?.1.as_ref();
         if let Some(known) = self.known(kind, limited) {
             return known;
         }
         let hash = self.hash(kind, &limited);
-        let attribute = |(key, value): (Key, &Option<Value>)| Some(KeyValue::new(key, value.clone()?));
-        let attributes: Vec<_> = self.keys(kind).zip(&values).filter_map(attribute).collect();
+        let attribute = |(key, value): &(Key, Option<Value>)| Some(KeyValue::new(*key, value.clone()?));
+        let attributes: Vec<_> = values.iter().filter_map(attribute).collect();
         let bound = Arc::new(Bound::new(&self.instruments, &self.choice, kind, &attributes));
         self.bound.write().keep(hash, Set { kind, values, bound: Arc::clone(&bound) });
         bound
@@ -130,7 +130,7 @@ impl Metrics {
         kind: Kind,
         given: impl Fn(Key) -> Option<&'a Value>,
         counters: &Counters,
-    ) -> Vec<Option<Value>> {
+    ) -> Vec<(Key, Option<Value>)> {
         let mut names = self.names.lock();
         let mut limited = |key: Key, value: &Value| {
             let name = value.as_str();
@@ -145,7 +145,7 @@ impl Metrics {
             counters.name_over_limit();
             ERROR_TYPE_OTHER.into()
         };
-        self.keys(kind).map(|key| Some(limited(key, given(key)?))).collect()
+        self.keys(kind).map(|key| (key, given(key).map(|value| limited(key, value)))).collect()
     }
 }
 
