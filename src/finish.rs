@@ -37,8 +37,9 @@ pub(crate) struct Finishing<'a> {
     pub(crate) end: Instant,
     /// It is an attempt at a call, which counts instead.
     pub(crate) is_attempt: bool,
-    /// What its attempts used.
-    pub(crate) attempts: Totals,
+    /// What it used, in its attempts if it doesn't say.
+    pub(crate) used: Totals,
+    /// Which tokens these attempts used.
     pub(crate) parts: Option<Box<Parts>>,
     /// The conversation that it is in, and the turn that it is in, or is.
     pub(crate) place: Option<(&'a Conversation, Option<TurnKey>)>,
@@ -57,7 +58,7 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         started,
         end,
         is_attempt,
-        attempts,
+        used,
         parts,
         place,
     } = finishing;
@@ -76,14 +77,13 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         fields.assume(key, Value::from(value));
     }
     if let Some((metrics, kind)) = core.metrics.as_ref().zip(kind.filter(|_| !is_attempt)) {
-        let own = Totals::of(fields, false);
         let measured = Measured {
             kind,
             fields,
             error_type: span::error_type(fields, failure.as_deref()).map(Value::from),
             duration: end.saturating_duration_since(started).as_secs_f64(),
-            used: own.or_of_attempts(&attempts),
-            parts: parts.as_deref().filter(|_| !own.is_usage()),
+            used,
+            parts: parts.as_deref(),
         };
         metrics.record(&measured, core.counters());
     }

@@ -171,7 +171,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         mark(core, call, Moment::FirstChunk, first);
     }
     let place = open.conversation.clone().filter(|_| core.options.wants_words());
-    let (end, finish) = leave(core, id, &mut open, now, incomplete);
+    let Leaving { end, used, finish } = leave(core, id, &mut open, now, incomplete);
     let OpenSpan { kind, span_name, anchor, started, .. } = *open;
     let finishing = Finishing {
         kind,
@@ -183,7 +183,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
         started,
         end,
         is_attempt: open.attempt_of.is_some(),
-        attempts: open.below.attempts,
+        used,
         parts: open.below.parts,
         place: place.as_ref().map(|conversation| (&**conversation, open.turn)),
     };
@@ -424,15 +424,27 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
     (ancestor.inherited.clone(), ancestor.kind, ancestor.parent)
 }
 
-/// Takes a closing span out of its conversation, and writes what that has to say about it. Comes back with its end, and a
-/// made turn that can be exported once it has ended.
-fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> (Instant, Option<Made>) {
+/// How a span leaves its conversation.
+struct Leaving {
+    end: Instant,
+    /// What it used, in its attempts if it doesn't say.
+    used: Totals,
+    /// A made turn that can be exported once it has ended.
+    finish: Option<Made>,
+}
+
+/// Takes a closing span out of its conversation, and writes what that has to say about it.
+fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> Leaving {
     let failed = span::has_failed(&open.fields, open.failure.as_ref());
     if failed && open.attempt_of.is_none() {
         in_workflow(core, open.parent, |below| below.failed = true);
     }
     write_run(open, failed, incomplete);
-    let used = Totals::of(&open.fields, failed).or_of_attempts(&open.below.attempts);
+    let own = Totals::of(&open.fields, failed);
+    if own.is_usage() {
+        open.below.parts = None;
+    }
+    let used = own.or_of_attempts(&open.below.attempts);
     // What an agent says that its calls used was counted when they closed.
     let repeats = open.below.used && !open.kind.is_some_and(mapping::is_call);
     let used = if repeats { used.without_usage() } else { used };
@@ -440,13 +452,17 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
         tell_runs(core, open.parent);
     }
     // An attempt is counted by its call, and not by the turn.
-    let parts = core.metrics.as_ref().and(open.attempt_of).and_then(|_| parts(open));
-    let tell = |call| core.open.with(call, |call| call.below.add(&used, parts));
-    let is_counted = open.attempt_of.and_then(tell).is_some();
-    let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else { return (now, None) };
+    let is_counted = open.attempt_of.is_some_and(|call| {
+        let own_parts = || core.metrics.as_ref().map(|_| Box::new(Parts::of(&open.fields)));
+        let parts = if own.is_usage() { own_parts() } else { open.below.parts.take() };
+        core.open.with(call, |call| call.below.add(&used, parts)).is_some()
+    });
+    let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else {
+        return Leaving { end: now, used, finish: None };
+    };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
-    match kind {
+    let (end, finish) = match kind {
         Kind::Conversation => {
             hang_up(core, &conversation, now, incomplete);
             conversation.totals().write(&mut open.fields);
@@ -464,20 +480,15 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             if let (Some(turn), Some(first)) = (open.turn, recorded_first_chunk(open, kind)) {
                 conversation.first_chunk(turn, id, anchor.at(first));
             }
-            let used = if is_counted { Totals::default() } else { used };
-            let left = conversation.leave(open.turn, id, anchor.at(open.started), at, &used);
+            let counted = if is_counted { Totals::default() } else { used };
+            let left = conversation.leave(open.turn, id, anchor.at(open.started), at, &counted);
             if left.interrupted && mapping::can_be_interrupted(kind) {
                 open.fields.assume(INTERRUPTED, Value::Bool(true));
             }
             (now, left.finish.map(|turn| (conversation, turn)))
         }
-    }
-}
-
-/// Which tokens an attempt used, by itself or in attempts of its own.
-fn parts(open: &mut OpenSpan) -> Option<Box<Parts>> {
-    let is_usage = Totals::of(&open.fields, false).is_usage();
-    if is_usage { Some(Box::new(Parts::of(&open.fields))) } else { open.below.parts.take() }
+    };
+    Leaving { end, used, finish }
 }
 
 /// What the end of a run says: a workflow ended with an error when anything failed in it, and a call that was tried again

@@ -98,7 +98,7 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         started: anchor.instant_at(made.started),
         end: anchor.instant_at(ended.at),
         is_attempt: false,
-        attempts: Totals::default(),
+        used: Totals::default(),
         parts: None,
         place: Some((&conversation, Some(turn))),
     };
