@@ -42,6 +42,7 @@
 //! * Transcripts, prompts, answers, tool arguments and results are exported when you ask for it: [`Content`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod above;
 mod beside;
 mod clock;
 mod console;

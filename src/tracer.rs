@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
+use crate::above::{self, Theirs, Told, is_timing};
 use crate::beside;
 use crate::core::Core;
 use crate::event::{Moment, Said as EventSaid};
@@ -24,7 +25,7 @@ use crate::names;
 use crate::outside::{call_out, is_calling_out, quietly};
 use crate::panicking;
 use crate::scopes::Scopes;
-use crate::semconv::{EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE, is_error_text};
+use crate::semconv::EVENT_TARGET;
 use crate::span::Starts;
 use crate::turn::Speaking;
 use crate::value::{Raw, Refusal};
@@ -81,7 +82,7 @@ where
         beside::builds(Some(&builder.name));
         if self.door.core.named(&builder.name).is_some() && !beside::is_probe(&builder.name) {
             // Whatever else it is called later, is owned.
-            if let Some(name) = names::interned(&builder.name).filter(|_| is_owned(&builder)) {
+            if let Some(name) = names::interned(&builder.name).filter(|_| above::is_renamed(&builder)) {
                 builder.name = name.into();
             }
             let mut attributes = Vec::with_capacity(ATTRIBUTES);
@@ -98,7 +99,7 @@ where
         let name = opened_as(&mut builder);
         beside::builds(None);
         // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
-        let is_others = name.is_none() && builder.start_time.is_some() && is_owned(&builder);
+        let is_others = name.is_none() && builder.start_time.is_some() && above::is_renamed(&builder);
         let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };
         match kind {
             Some(kind) => match self.door.open(kind, name, builder, parent) {
@@ -119,10 +120,6 @@ const ATTRIBUTES: usize = 18;
 
 /// Room for the fields of most spans, recorded ones included.
 const FIELDS: usize = 10;
-
-fn is_owned(builder: &SpanBuilder) -> bool {
-    matches!(builder.name, Cow::Owned(_))
-}
 
 fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
     let attributes = builder.attributes.as_mut()?;
@@ -238,7 +235,7 @@ impl Door {
     ) -> Option<Ours> {
         panicking::is_over();
         let now = Instant::now();
-        let is_renamed = is_owned(&builder);
+        let is_renamed = above::is_renamed(&builder);
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
         let opened = start_time.map_or(now, |at| instant_of(at, now));
         let mut attributes = attributes.unwrap_or_default();
@@ -319,37 +316,10 @@ impl Door {
         if self.mark(&name, &attributes, ours, now) {
             return None;
         }
-        let mut said = EventSaid::default();
-        let (mut level, mut target) = (None, None);
-        for attribute in attributes {
-            // The first ones are the layer's above; others are fields that are called like these.
-            match attribute.key.as_str() {
-                key if key == EVENT_LEVEL.name() && level.is_none() => level = Some(attribute.value),
-                key if key == EVENT_TARGET.name() && target.is_none() => target = Some(attribute.value),
-                _ => names::take(&mut said, attribute),
-            }
-        }
-        let error = level.as_ref().and_then(|_| only_error(&name, &said));
-        if let Some(error) = &error {
-            said.failure.set_error(&Raw::Text(unquoted(error).into()));
-        }
-        let has_message = error.is_none() && !is_callsite(&name);
-        let name = if has_message {
-            said.message = Some(name.into_owned());
-            "event".into()
-        } else {
-            name
-        };
-        let is_error = level.as_ref().is_some_and(|level| level.as_str() == "ERROR");
-        let about = target.as_ref().map(|target| target.as_str().into_owned()).unwrap_or_default();
-        for (key, value) in [(EVENT_LEVEL, level), (EVENT_TARGET, target)] {
-            if let Some(value) = value {
-                said.about(key, value);
-            }
-        }
-        let happening = Happening { name, target: about.into(), is_error, said, now, at };
+        let Told { name, said, target, is_error, status } = above::told(name, attributes);
+        let happening = Happening { name, target: target.into(), is_error, said, now, at };
         happen::attach(&self.core, happening, id, ours);
-        error
+        status
     }
 
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
@@ -585,75 +555,6 @@ impl<S: Span> Drop for Other<S> {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// What the layer above says itself about a span as it opens: that goes on as it is, and stands there from the start.
-#[derive(Debug, Default, Clone, Copy)]
-struct Theirs(u8);
-
-impl Theirs {
-    /// Takes the first one of its name, if it may be that layer's.
-    fn take(&mut self, attribute: &KeyValue) -> bool {
-        let bit = Self::bit(attribute);
-        let is_text = matches!(attribute.value, Value::String(_));
-        if bit == 0 || self.0 & bit != 0 || (bit == Self::LEVEL && !is_text) {
-            return false;
-        }
-        self.0 |= bit;
-        true
-    }
-
-    /// Whether one of this name was taken.
-    fn has(self, attribute: &KeyValue) -> bool {
-        self.0 != 0 && self.0 & Self::bit(attribute) != 0
-    }
-
-    const LEVEL: u8 = 32;
-
-    fn bit(attribute: &KeyValue) -> u8 {
-        match attribute.key.as_str() {
-            "code.file.path" => 1,
-            "code.module.name" => 2,
-            "code.line.number" => 4,
-            "thread.id" => 8,
-            "thread.name" => 16,
-            "level" => Self::LEVEL,
-            "target" => 64,
-            _ => 0,
-        }
-    }
-}
-
-/// What the layer above says itself when it closes a span.
-fn is_timing(attribute: &KeyValue) -> bool {
-    matches!(attribute.key.as_str(), "busy_ns" | "idle_ns")
-}
-
-/// The text of an event that says nothing but what failed: the layer above makes a status of it.
-fn only_error(name: &str, said: &EventSaid) -> Option<String> {
-    let find = |key| said.attributes.iter().find(|attribute| attribute.key.as_str() == key);
-    // It makes none of an error value, of which there are more attributes.
-    let is_value = || said.attributes.iter().any(|attribute| is_error_text(attribute.key.as_str()));
-    let error = match name {
-        EXCEPTION => find(EXCEPTION_MESSAGE),
-        _ if is_callsite(name) && !is_value() => find("error"),
-        _ => None,
-    };
-    match &error?.value {
-        Value::String(text) => Some(text.as_str().to_owned()),
-        _ => None,
-    }
-}
-
-/// Whether this is what `tracing` calls an event without a name: then it has no message either.
-fn is_callsite(name: &str) -> bool {
-    let line = name.strip_prefix("event ").and_then(|place| place.rsplit_once(".rs:"));
-    line.is_some_and(|(_, line)| line.parse::<u32>().is_ok())
-}
-
-/// The layer above takes the `Debug` text of such an error, which has a string in quotes.
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 fn control(control: Control, text: &'static str) -> Said {

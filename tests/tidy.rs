@@ -89,6 +89,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "tracer",
         &[
+            "above",
             "beside",
             "core",
             "event",
@@ -108,6 +109,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "value",
         ],
     ),
+    ("above", &["event", "names", "semconv", "value"]),
     ("beside", &["notice"]),
     ("happen", &["core", "event", "finish", "home", "kind", "lifecycle", "made", "semconv", "span", "turn"]),
     (
