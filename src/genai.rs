@@ -145,7 +145,7 @@ impl GenAi {
         self
     }
 
-    /// Puts these fields on all metrics too, where spans have them; they are inherited like those of
+    /// Puts these fields on all metrics too (but on the active conversations), where spans have them; they are inherited like those of
     /// [`GenAi::with_inherited`], so that cost can be told by feature or by campaign. Each of their values makes series of its
     /// own. Conversation, session and user ids are on no metric, named here or not. Default: none.
     #[must_use]

@@ -359,7 +359,7 @@ fn the_latency_is_told_apart_and_sums_exactly() {
         ("synthesis", 0.025),
         ("playout", 0.005),
     ] {
-        assert!(part(name) >= least && part(name) < least + 0.02, "{name}: {}", part(name));
+        assert!(part(name) >= least && part(name) < least + 0.2, "{name}: {}", part(name));
         sum += part(name);
     }
     assert!((sum - seconds(&exported, "turn", "voice.user_to_agent_latency")).abs() < 1e-12);
