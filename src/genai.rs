@@ -145,9 +145,9 @@ impl GenAi {
         self
     }
 
-    /// Puts these fields on all metrics too (but on the active conversations), where spans have them; they are inherited like those of
-    /// [`GenAi::with_inherited`], so that cost can be told by feature or by campaign. Each of their values makes series of its
-    /// own. Conversation, session and user ids are on no metric, named here or not. Default: none.
+    /// Puts these fields on all metrics too, where spans have them, but on the count of active conversations; they are
+    /// inherited like those of [`GenAi::with_inherited`], so that cost can be told by feature or by campaign. Each of their
+    /// values makes series of its own. Conversation, session and user ids are on no metric, named here or not. Default: none.
     #[must_use]
     pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
         let is_id = |field: &String| mapping::keys_of(field).any(|key| NEVER_MEASURED.has(key));
