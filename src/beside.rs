@@ -43,7 +43,7 @@ impl Beside {
             // An `Option` and a `Vec` keep the registry to themselves; a global one can be had all the same.
             let global = || get_default(|dispatch| is_ours(dispatch).then(|| dispatch.clone()));
             let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade).or_else(global) else {
-                return BUILDING.with(|building| building.get() == Some(opens.as_ptr() as usize));
+                return BUILDING.try_with(Cell::get).is_ok_and(|building| building == Some(opens.as_ptr() as usize));
             };
             let asked = thread::Builder::new().name("tracing-genai probe".into()).spawn(move || probe(&dispatch));
             asked.ok().and_then(|asked| asked.join().ok()).unwrap_or(false)
