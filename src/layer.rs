@@ -3,9 +3,9 @@
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+use std::{fmt, mem};
 
 use opentelemetry::ContextGuard;
 use opentelemetry::trace::TraceContextExt;
@@ -81,6 +81,26 @@ impl GenAiLayer {
     /// Whose contexts on this thread's stack are this layer's.
     fn key(&self) -> usize {
         Arc::as_ptr(&self.core) as usize
+    }
+}
+
+/// A layer that is taken away, by a `reload`, hears no more of its spans: they end here.
+impl Drop for GenAiLayer {
+    fn drop(&mut self) {
+        // Whoever takes it away may hold a lock that `tracing` waits for.
+        outside::quietly(|| {
+            for id in self.core.open.ids() {
+                lifecycle::close(&self.core, id, true);
+            }
+        });
+        // Nobody tells it either that they are left. Dropped outside of the borrow, as in `on_exit`.
+        let left = ENTERED.try_with(|entered| {
+            let mut entered = entered.try_borrow_mut().ok()?;
+            let (left, others) = mem::take(&mut *entered).into_iter().partition(|(layer, ..)| *layer == self.key());
+            *entered = others;
+            Some::<Vec<_>>(left)
+        });
+        drop(left);
     }
 }
 
