@@ -743,6 +743,23 @@ fn a_turn_outlives_its_conversation_only_as_hung_up_on() {
     });
     assert_eq!(text(&exported, "turn", "voice.end_reason").as_deref(), Some("session_closed"));
     assert!(duration(exported.span("turn")) >= Duration::from_millis(20), "it ends when it closes");
+    assert_eq!(text(&exported, "conversation", "voice.turn.count").as_deref(), Some("1"), "it began in there");
+}
+
+#[test]
+fn a_conversation_counts_the_turns_that_outlive_it() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        info!(parent: &conversation, "user_started_speaking");
+        info!(parent: &conversation, "bot_started_speaking");
+        let cut = info_span!("tts", conversation_id = "c-1");
+        info!(parent: &conversation, "user_started_speaking");
+        let slow = info_span!("llm", conversation_id = "c-1");
+        drop(conversation);
+        drop((cut, slow));
+    });
+    assert_eq!(text(&exported, "conversation", "voice.turn.count").as_deref(), Some("2"));
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count").as_deref(), Some("1"));
 }
 
 #[test]
