@@ -25,7 +25,7 @@ use crate::lifecycle::{self, Opening};
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::value::Raw;
-use crate::visit::{visitor, visitor_if};
+use crate::visit::{opening_visitor, visitor, visitor_if};
 use crate::{notice, outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
@@ -128,7 +128,8 @@ where
         let now = Instant::now();
         let plan = self.core.plan(metadata, kind);
         let mut fields = Fields::with_capacity(metadata.fields().len());
-        attrs.record(&mut visitor(|field, raw| self.core.count(fields.apply(plan.read(field.index(), raw)))));
+        let take = |field: &Field, raw: Raw<'_>| self.core.count(fields.apply(plan.read(field.index(), raw)));
+        attrs.record(&mut opening_visitor(|| self.core.counters().panicked(), take));
 
         let parent = attrs.parent().cloned().or_else(|| current(&ctx, attrs.is_contextual()));
         let ancestor = self.nearest(parent, || ctx.span_scope(id), Ancestor::of);

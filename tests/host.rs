@@ -332,6 +332,19 @@ fn a_value_that_panics_traces_or_logs_hurts_nobody_else() {
 }
 
 #[test]
+fn a_value_that_panics_as_its_span_opens_keeps_nothing_open() {
+    let exported = exported(|| {
+        let turn = info_span!("turn").entered();
+        drop(info_span!("llm", note = ?Hostile(|| panic!("its own")), model = "m"));
+        drop(turn);
+    });
+    assert_eq!(exported.to_string(), "turn\n  chat m\n");
+    assert_eq!(exported.attribute("turn", "voice.end_reason"), Some("completed".into()));
+    assert_eq!(exported.attribute("chat m", "note"), None);
+    assert_eq!((exported.stats.spans_open(), exported.stats.panics_caught), (0, 1));
+}
+
+#[test]
 fn a_panic_in_the_program_leaves_its_spans_whole() {
     let exported = exported(|| {
         let panicked = catch_unwind(|| {
