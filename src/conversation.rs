@@ -305,9 +305,15 @@ impl Conversation {
         made.and_then(|made| state.end(made, at))
     }
 
-    /// What its services used so far.
+    /// What its services used so far, and the turns that began, those that are still open included.
     pub(crate) fn totals(&self) -> Totals {
-        self.state.lock().totals
+        let state = self.state.lock();
+        let mut totals = state.totals;
+        for turn in state.turns.values().filter(|turn| !turn.closed) {
+            totals.turns += 1;
+            totals.interruptions += i64::from(turn.is_interrupted());
+        }
+        totals
     }
 
     /// A service said something in this turn, or in none.

@@ -3,9 +3,9 @@
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+use std::{fmt, mem};
 
 use opentelemetry::ContextGuard;
 use opentelemetry::trace::TraceContextExt;
@@ -25,7 +25,7 @@ use crate::lifecycle::{self, Opening};
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::value::Raw;
-use crate::visit::{visitor, visitor_if};
+use crate::visit::{opening_visitor, visitor, visitor_if};
 use crate::{notice, outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
@@ -84,6 +84,26 @@ impl GenAiLayer {
     }
 }
 
+/// A layer that is taken away, by a `reload`, hears no more of its spans: they end here.
+impl Drop for GenAiLayer {
+    fn drop(&mut self) {
+        // Whoever takes it away may hold a lock that `tracing` waits for.
+        outside::quietly(|| {
+            for id in self.core.open.ids() {
+                lifecycle::close(&self.core, id, true);
+            }
+        });
+        // Nobody tells it either that they are left. Dropped outside of the borrow, as in `on_exit`.
+        let left = ENTERED.try_with(|entered| {
+            let mut entered = entered.try_borrow_mut().ok()?;
+            let (left, others) = mem::take(&mut *entered).into_iter().partition(|(layer, ..)| *layer == self.key());
+            *entered = others;
+            Some::<Vec<_>>(left)
+        });
+        drop(left);
+    }
+}
+
 impl<S> Layer<S> for GenAiLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -108,7 +128,8 @@ where
         let now = Instant::now();
         let plan = self.core.plan(metadata, kind);
         let mut fields = Fields::with_capacity(metadata.fields().len());
-        attrs.record(&mut visitor(|field, raw| self.core.count(fields.apply(plan.read(field.index(), raw)))));
+        let take = |field: &Field, raw: Raw<'_>| self.core.count(fields.apply(plan.read(field.index(), raw)));
+        attrs.record(&mut opening_visitor(|| self.core.counters().panicked(), take));
 
         let parent = attrs.parent().cloned().or_else(|| current(&ctx, attrs.is_contextual()));
         let ancestor = self.nearest(parent, || ctx.span_scope(id), Ancestor::of);

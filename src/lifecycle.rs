@@ -385,7 +385,7 @@ impl Word {
     fn of(fields: &Fields) -> Self {
         let interrupted = match fields.get(INTERRUPTED) {
             Some(Value::Bool(interrupted)) => Some(*interrupted),
-            _ => None,
+            _ => (fields.text(END_REASON) == Some(EndReason::Interrupted.as_str())).then_some(true),
         };
         let conversation_id = match fields.own(CONVERSATION_ID) {
             Some(Value::String(id)) => Some(id.as_str().into()),

@@ -15,7 +15,8 @@ pub struct Stats {
     pub spans_closed: u64,
     /// Values that did not become the attribute that their field stands for.
     pub refused: Refused,
-    /// Panics of a sampler, a span processor or an exporter that were caught; the program did not see them.
+    /// Panics of a sampler, a span processor or an exporter that were caught, and of the `Debug` of a value with which a
+    /// span opened; the program did not see them.
     pub panics_caught: u64,
     /// Texts that were left out because the function of [`GenAi::with_redaction`](crate::GenAi::with_redaction) panicked.
     pub redactions_failed: u64,

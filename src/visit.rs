@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing_core::field::{Field, Visit};
 
@@ -10,17 +11,26 @@ use crate::value::Raw;
 /// Hands every value of a span or an event to `take`, in its own type. The program's `Debug` and `Display` code runs in
 /// here, so nothing of ours may be locked meanwhile.
 pub(crate) fn visitor(take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
-    visitor_if(|| true, take)
+    Visitor(take, |format: Format<'_>| Some(format()))
 }
 
 /// The same, but runs that code only if the values are wanted.
 pub(crate) fn visitor_if(are_wanted: impl Fn() -> bool, take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
-    Visitor(take, are_wanted)
+    Visitor(take, move |format: Format<'_>| are_wanted().then(format))
 }
 
-struct Visitor<F, W>(F, W);
+/// The same for a span that opens: a value that panics is left out, and `panicked` is told. The registry has tied the span
+/// to its parent by now; if the panic went on, neither of them would ever close.
+pub(crate) fn opening_visitor(panicked: impl Fn(), take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
+    Visitor(take, move |format: Format<'_>| catch_unwind(AssertUnwindSafe(format)).map_err(|_| panicked()).ok())
+}
 
-impl<F: FnMut(&Field, Raw<'_>), W: Fn() -> bool> Visit for Visitor<F, W> {
+/// What the program's code makes of a value.
+type Format<'a> = &'a dyn Fn() -> String;
+
+struct Visitor<F, T>(F, T);
+
+impl<F: FnMut(&Field, Raw<'_>), T: Fn(Format<'_>) -> Option<String>> Visit for Visitor<F, T> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.0(field, Raw::Bool(value));
     }
@@ -50,14 +60,14 @@ impl<F: FnMut(&Field, Raw<'_>), W: Fn() -> bool> Visit for Visitor<F, W> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        if self.1() {
-            self.0(field, Raw::Text(value.to_string().into()));
+        if let Some(text) = self.1(&|| value.to_string()) {
+            self.0(field, Raw::Text(text.into()));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if self.1() {
-            self.0(field, Raw::Text(format!("{value:?}").into()));
+        if let Some(text) = self.1(&|| format!("{value:?}")) {
+            self.0(field, Raw::Text(text.into()));
         }
     }
 }

@@ -12,7 +12,7 @@ use expect_test::expect;
 use opentelemetry::metrics::{
     BoundSyncInstrument, Histogram, HistogramBuilder, InstrumentProvider, Meter, SyncInstrument,
 };
-use opentelemetry::trace::{Link, SpanKind, TraceId, TraceState, TracerProvider};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -85,6 +85,28 @@ fn the_layer_works_in_every_wrapping() {
         assert!(exported.attribute("chat", "gen_ai.response.time_to_first_chunk").is_some(), "{wrapping}");
     }
     under(tracing_subscriber::registry().with(None::<GenAiLayer>), a_turn);
+}
+
+#[test]
+fn a_layer_that_is_taken_away_ends_its_spans_and_leaves_none_attached() {
+    let backend = Backend::default();
+    let layer = GenAi::new().layer(backend.tracer());
+    std::thread::spawn(|| {
+        let (layer, handle) = reload::Layer::new(Some(layer));
+        under(tracing_subscriber::registry().with(layer), || {
+            let turn = info_span!("turn").entered();
+            drop(info_span!("llm"));
+            handle.reload(None).unwrap();
+            assert!(!Context::current().has_active_span());
+            drop(turn);
+            a_turn();
+        });
+    })
+    .join()
+    .unwrap();
+    let exported = backend.exported();
+    assert_eq!(exported.to_string(), "turn\n  chat\n");
+    assert_eq!(exported.attribute("turn", "voice.incomplete"), Some(Value::Bool(true)));
 }
 
 #[test]
@@ -307,6 +329,19 @@ fn a_value_that_panics_traces_or_logs_hurts_nobody_else() {
     });
     assert_eq!(exported.attribute("text_to_speech", "note"), Some("hostile".into()));
     assert!(exported.spans.iter().any(|span| span.name == "execute_tool"), "what `record` runs into is traced as ever");
+}
+
+#[test]
+fn a_value_that_panics_as_its_span_opens_keeps_nothing_open() {
+    let exported = exported(|| {
+        let turn = info_span!("turn").entered();
+        drop(info_span!("llm", note = ?Hostile(|| panic!("its own")), model = "m"));
+        drop(turn);
+    });
+    assert_eq!(exported.to_string(), "turn\n  chat m\n");
+    assert_eq!(exported.attribute("turn", "voice.end_reason"), Some("completed".into()));
+    assert_eq!(exported.attribute("chat m", "note"), None);
+    assert_eq!((exported.stats.spans_open(), exported.stats.panics_caught), (0, 1));
 }
 
 #[test]

@@ -453,6 +453,22 @@ fn only_an_interrupted_turn_interrupts_its_open_services() {
 }
 
 #[test]
+fn a_turn_that_ends_as_interrupted_was_interrupted() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        let turn = info_span!("turn", otel.name = "said", end_reason = Empty);
+        let tts = info_span!(parent: &turn, "tts");
+        turn.record("end_reason", "interrupted");
+        drop((tts, turn));
+        drop(info_span!("turn", otel.name = "denied", end_reason = "interrupted", interrupted = false));
+    });
+    for (name, interrupted) in [("said", "true"), ("text_to_speech", "true"), ("denied", "false")] {
+        assert_eq!(text(&exported, name, "voice.interrupted").as_deref(), Some(interrupted), "{name}");
+    }
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count").as_deref(), Some("1"));
+}
+
+#[test]
 fn a_failure_marks_its_span_and_gives_the_turn_its_reason() {
     let exported = exported(|| {
         let _conversation = info_span!("conversation").entered();
@@ -743,6 +759,23 @@ fn a_turn_outlives_its_conversation_only_as_hung_up_on() {
     });
     assert_eq!(text(&exported, "turn", "voice.end_reason").as_deref(), Some("session_closed"));
     assert!(duration(exported.span("turn")) >= Duration::from_millis(20), "it ends when it closes");
+    assert_eq!(text(&exported, "conversation", "voice.turn.count").as_deref(), Some("1"), "it began in there");
+}
+
+#[test]
+fn a_conversation_counts_the_turns_that_outlive_it() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        info!(parent: &conversation, "user_started_speaking");
+        info!(parent: &conversation, "bot_started_speaking");
+        let cut = info_span!("tts", conversation_id = "c-1");
+        info!(parent: &conversation, "user_started_speaking");
+        let slow = info_span!("llm", conversation_id = "c-1");
+        drop(conversation);
+        drop((cut, slow));
+    });
+    assert_eq!(text(&exported, "conversation", "voice.turn.count").as_deref(), Some("2"));
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count").as_deref(), Some("1"));
 }
 
 #[test]
