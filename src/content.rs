@@ -137,32 +137,89 @@ pub(crate) fn is_content(field: &str) -> bool {
 /// The same things under the names that they had before in the conventions, and that other libraries and backends have.
 fn is_foreign_content(key: &str) -> bool {
     const PREFIXES: &[&str] = &[
+        "ai.prompt.",
+        "embedding.embeddings",
         "gen_ai.completion.",
+        "gen_ai.content.",
+        "gen_ai.input.audio.",
         "gen_ai.input.messages.",
+        "gen_ai.memory.query.",
+        "gen_ai.output.audio.",
         "gen_ai.output.messages.",
         "gen_ai.prompt.variable.",
-        "gen_ai.memory.query.",
+        "input.audio.",
+        "input.images",
         "langfuse.observation.input",
         "langfuse.observation.output",
         "langfuse.trace.input",
         "langfuse.trace.output",
+        "lk.pii.",
         "llm.completions",
         "llm.input_messages",
         "llm.output_messages",
-        "llm.prompt",
-        "lk.pii.",
+        "llm.prompt_template",
+        "llm.prompts",
+        "llm.request.functions.",
+        "llm.tools.",
+        "output.audio.",
+        "output.images",
+        "reranker.input_documents",
+        "reranker.output_documents",
         "retrieval.documents",
         "traceloop.entity.input",
         "traceloop.entity.output",
+        "traceloop.prompt.template",
     ];
     matches!(
         key,
-        "gen_ai.completion"
+        "ai.prompt"
+            | "ai.response.object"
+            | "ai.response.reasoning"
+            | "ai.response.text"
+            | "ai.response.toolCalls"
+            | "ai.toolCall.args"
+            | "ai.toolCall.result"
+            | "ai.value"
+            | "ai.values"
+            | "audio.transcript"
+            | "audio.url"
+            | "document.content"
+            | "embedding.text"
+            | "gcp.vertex.agent.data"
+            | "gcp.vertex.agent.llm_request"
+            | "gcp.vertex.agent.llm_response"
+            | "gcp.vertex.agent.tool_call_args"
+            | "gcp.vertex.agent.tool_response"
+            | "gen_ai.completion"
             | "gen_ai.event.content"
             | "gen_ai.memory.records"
             | "gen_ai.prompt"
             | "gen_ai.retrieval.documents"
             | "gen_ai.retrieval.query.text"
+            | "gen_ai.speech.input_text"
+            | "gen_ai.transcription.text"
+            | "lk.chat_ctx"
+            | "lk.function_tool.arguments"
+            | "lk.function_tool.output"
+            | "lk.input_text"
+            | "lk.instructions"
+            | "lk.response.function_calls"
+            | "lk.response.text"
+            | "lk.user_input"
+            | "lk.user_transcript"
+            | "llm.choices"
+            | "llm.function_call"
+            | "llm.prompt"
+            | "llm.tools"
+            | "message.content"
+            | "message_content.text"
+            | "mlflow.chat.messages"
+            | "mlflow.chat.tools"
+            | "mlflow.spanInputs"
+            | "mlflow.spanOutputs"
+            | "pydantic_ai.all_messages"
+            | "reranker.query"
+            | "tool.json_schema"
             | "tool.parameters"
     ) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
         || key.strip_prefix("gen_ai.prompt.").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -381,10 +438,26 @@ mod tests {
             "input.value",
             "llm.input_messages.0.message.content",
             "gen_ai.prompt.variable.name",
+            "gen_ai.content.prompt",
+            "gen_ai.speech.input_text",
+            "llm.function_call",
+            "llm.tools.0.tool.json_schema",
+            "llm.prompt_template.variables",
+            "embedding.embeddings.0.embedding.text",
+            "reranker.input_documents.0.document.content",
+            "output.audio.transcript",
+            "llm.request.functions.0.parameters",
+            "traceloop.prompt.template_variables",
+            "lk.user_transcript",
+            "lk.function_tool.output",
+            "ai.response.text",
+            "mlflow.spanOutputs",
         ] {
             assert!(is_content(content), "{content}");
         }
         for other in ["model", "gen_ai.prompt.name", "output_tokens", "texts", "gen_ai.tool.call.id", "input.mime_type"]
+            .into_iter()
+            .chain(["llm.prompt_tokens", "llm.tools_count", "embedding.model_name", "lk.response.ttft", "ai.model.id"])
         {
             assert!(!is_content(other), "{other}");
         }

@@ -167,6 +167,19 @@ pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: boo
     said
 }
 
+/// What of a link's attributes may leave.
+pub(crate) fn linked(core: &Core, attributes: Vec<KeyValue>) -> Vec<KeyValue> {
+    let rules = core.rules();
+    let may_leave = |attribute: KeyValue| {
+        if !content::is_content(attribute.key.as_str()) {
+            return Some(attribute);
+        }
+        let said = || rules.own(attribute.key.as_str(), &attribute.value.as_str());
+        core.takes_content().then(|| KeyValue::new(attribute.key.clone(), said()))
+    };
+    attributes.into_iter().filter_map(may_leave).collect()
+}
+
 /// The content's attributes; comes back with the same under its own name, if the dialects want it.
 fn write_content(rules: Rules<'_>, fields: &mut Fields, wanted: bool) -> Vec<(Slot, String)> {
     let pieces = fields.take_content();

@@ -159,7 +159,7 @@ where
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
         if let (Some(context), Some(followed)) = (self.context(id), self.context(follows)) {
-            span::add_link(self.core.counters(), &context, followed.span().span_context().clone());
+            span::add_link(self.core.counters(), &context, followed.span().span_context().clone(), Vec::new());
         }
     }
 

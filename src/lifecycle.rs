@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
-use opentelemetry::trace::Link;
+use opentelemetry::trace::{Link, SpanContext};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
@@ -67,6 +67,9 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
     let anchor_of = |conversation: &Arc<Conversation>| conversation.anchor;
     let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
     let (parent, more_links) = parent(core, kind, &fields, &home, attached);
+    for link in &mut links {
+        link.attributes = finish::linked(core, std::mem::take(&mut link.attributes));
+    }
     links.extend(more_links.into_iter().map(Link::with_context));
     let mut inherited = with_baggage(core, home.inherited.clone(), &parent);
     if let Some(id) = around.filter(|_| text(&inherited, CONVERSATION_ID).is_none()) {
@@ -253,6 +256,11 @@ pub(crate) fn mark(core: &Core, id: u64, moment: Moment, at: Instant) {
     if let Some(call) = call {
         mark(core, call, moment, at);
     }
+}
+
+/// Links the exported span to another one.
+pub(crate) fn link(core: &Core, context: &Context, other: SpanContext, attributes: Vec<KeyValue>) {
+    span::add_link(core.counters(), context, other, finish::linked(core, attributes));
 }
 
 /// A call says that it tries again.

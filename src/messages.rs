@@ -4,7 +4,9 @@
 //! streams, become the messages of the GenAI message schema. What is none of these is a text.
 
 use crate::json::{Json, Object, object};
-use crate::parts::{any_part, is_response, openai_tool_call, part, reasoning, text, tool_call, tool_call_response};
+use crate::parts::{
+    any_part, is_response, openai_tool_call, part, reasoning, text, tool_call, tool_call_response, with_texts,
+};
 use crate::stream;
 
 /// The messages in this text; what has no role of its own is said by `role`.
@@ -197,8 +199,8 @@ fn finished(json: &Json, role: &str, parts: Vec<Json>) -> Json {
 }
 
 fn with_parts(message: &Json, parts: Vec<Json>) -> Json {
-    let mut message = match message {
-        Json::Object(message) => message.clone(),
+    let mut message = match with_texts(message, &["name", "finish_reason"]) {
+        Json::Object(message) => message,
         _ => Object::new(),
     };
     message.insert("parts".to_owned(), parts.into());

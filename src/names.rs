@@ -37,10 +37,11 @@ pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Op
 
 /// Takes an event's attribute in.
 pub(crate) fn take(said: &mut EventSaid, attribute: KeyValue) {
-    let Some(Name { key, .. }) = found(attribute.key.as_str()) else { return };
+    let Some(name) = found(attribute.key.as_str()) else { return };
+    let is_content = matches!(name.meaning(None), Meaning::Content(..));
     match attribute.value {
-        value @ Value::Array(_) => said.attributes.push(KeyValue::new(*key, value)),
-        value => with_raw(&value, |raw| said.take(key.name(), raw)),
+        value @ Value::Array(_) if !is_content => said.attributes.push(KeyValue::new(name.key, value)),
+        value => with_raw(&value, |raw| said.take(name.key.name(), raw)),
     }
 }
 

@@ -20,8 +20,9 @@ pub(crate) fn any_part(json: &Json) -> Json {
     part(json).unwrap_or_else(|| match json {
         Json::Object(unknown) if json.text("type").is_some() => Json::Object(unknown.clone()),
         Json::Object(unknown) => {
+            let unknown = unknown.iter().filter(|(key, _)| *key != "type");
             let mut generic = Object::from([("type".to_owned(), "unknown".into())]);
-            generic.extend(unknown.clone());
+            generic.extend(unknown.map(|(key, value)| (key.clone(), value.clone())));
             Json::Object(generic)
         }
         other => object([("type", Some("unknown".into())), ("content", Some(other.clone()))]),
@@ -93,7 +94,14 @@ fn of_schema(json: &Json, part_type: &str) -> Option<Json> {
         "compaction" => true,
         _ => false,
     };
-    is_whole.then(|| json.clone())
+    is_whole.then(|| with_texts(json, &["id", "mime_type"]))
+}
+
+/// An object in which these keys, if they are there, hold a text: who serializes may write `null` for what is not there.
+pub(crate) fn with_texts(json: &Json, keys: &[&str]) -> Json {
+    let Json::Object(entries) = json else { return json.clone() };
+    let kept = entries.iter().filter(|(key, value)| !keys.contains(&key.as_str()) || value.as_text().is_some());
+    Json::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 fn of_openai_or_anthropic(json: &Json, part_type: &str) -> Option<Json> {

@@ -145,8 +145,8 @@ pub(crate) fn add_event(
 }
 
 /// Links the exported span to another one.
-pub(crate) fn add_link(counters: &Counters, context: &Context, other: SpanContext) {
-    call_out(counters, || context.span().add_link(other, Vec::new()));
+pub(crate) fn add_link(counters: &Counters, context: &Context, other: SpanContext, attributes: Vec<KeyValue>) {
+    call_out(counters, || context.span().add_link(other, attributes));
 }
 
 fn call_out<R>(counters: &Counters, call: impl FnOnce() -> R) -> Option<R> {

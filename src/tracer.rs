@@ -524,7 +524,7 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn add_link(&mut self, other: SpanContext, attributes: Vec<KeyValue>) {
         match &mut self.0 {
-            State::Ours(ours) => ours.context.span().add_link(other, attributes),
+            State::Ours(ours) => lifecycle::link(&ours.door.core, &ours.context, other, attributes),
             State::Other(span) => span.span.add_link(other, attributes),
             State::Nothing(_) => {}
         }

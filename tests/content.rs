@@ -192,7 +192,8 @@ fn full_of_secrets() {
             let span = info_span!($span, $($field = json.as_str(),)+ error = Empty,
                 "gen_ai.input.messages" = MARKER, "gen_ai.prompt.0.content" = MARKER, "input.value" = MARKER,
                 "llm.input_messages.0.message.content" = MARKER, "gen_ai.retrieval.query.text" = MARKER,
-                "langfuse.observation.output" = MARKER, "gen_ai.tool.call.result" = MARKER);
+                "langfuse.observation.output" = MARKER, "gen_ai.tool.call.result" = MARKER, "llm.function_call" = MARKER,
+                "embedding.text" = MARKER, "lk.user_transcript" = MARKER, "ai.response.text" = MARKER);
             $(span.record(stringify!($field), MARKER);)+
             $(span.record(stringify!($field), debug(Secret));)+
             $(span.record(stringify!($field), display(Secret));)+

@@ -134,6 +134,33 @@ fn the_schemas_own_messages_are_kept() {
     assert_eq!(exported_json("messages", &text("user", "one").to_string()), json!([text("user", "one")]));
 }
 
+/// Who serializes may write `null` for what is not there; the schema has texts alone in these places.
+#[test]
+fn what_is_null_in_the_schemas_own_messages_is_left_out() {
+    let blob = |more: Value| {
+        let mut blob = json!({"type": "blob", "modality": "image", "content": "", "byte_size": 0});
+        blob.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        blob
+    };
+    let call = json!({"type": "tool_call", "name": "f", "arguments": null});
+    let expected = json!([{"role": "assistant", "parts": [blob(json!({})), call]}]);
+    let call = json!({"type": "tool_call", "id": null, "name": "f", "arguments": null});
+    let parts = json!([blob(json!({"mime_type": null})), call]);
+    let said = json!([{"role": "assistant", "parts": parts, "name": null, "finish_reason": null}]);
+    for field in ["messages", "completion"] {
+        assert_eq!(exported_json(field, &said.to_string()), expected);
+    }
+}
+
+#[test]
+fn a_part_whose_type_is_no_text_is_unknown() {
+    for odd in [json!(5), json!(null), json!(["text"]), json!({"of": "mine"})] {
+        let said = json!([{"role": "user", "content": [{"type": odd, "note": "hi"}]}]);
+        let expected = json!([{"role": "user", "parts": [{"type": "unknown", "note": "hi"}]}]);
+        assert_eq!(exported_json("messages", &said.to_string()), expected);
+    }
+}
+
 #[test]
 fn openai_chat_is_converted() {
     rows! {

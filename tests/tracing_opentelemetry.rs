@@ -13,7 +13,7 @@ use expect_test::expect;
 use opentelemetry::trace::{
     Link, Span, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
 };
-use opentelemetry::{Context, Key, KeyValue, Value};
+use opentelemetry::{Context, Key, KeyValue, StringValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, SpanData, SpanProcessor,
@@ -22,7 +22,7 @@ use support::console::{child, is_child, stderr};
 use support::{Backend, Exported, attributes};
 use tracing::field::Empty;
 use tracing::{Dispatch, debug_span, error, info, info_span, warn};
-use tracing_genai::GenAi;
+use tracing_genai::{Content, GenAi};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
@@ -111,6 +111,33 @@ fn their_span_extension_works_on_our_spans() {
     assert_eq!((&turn["shard"], &turn["gen_ai.agent.name"]), (&Value::I64(3), &Value::from("anna")));
     assert_eq!(turn["voice.usage.input_tokens"], Value::I64(7));
     assert_eq!(exported.span("chat m").status, Status::error("it is late"));
+}
+
+/// What their extension is given holds content under the same names, in lists and on links too.
+#[test]
+fn their_span_extension_tells_no_content() {
+    let program = || {
+        for in_time in [true, false] {
+            let llm = info_span!("llm", model = "m");
+            let said = || KeyValue::new("prompt", "4711");
+            let list = || KeyValue::new("llm.prompts", Value::Array(vec![StringValue::from("4711")].into()));
+            let entered = (!in_time).then(|| llm.enter());
+            llm.set_attribute("input.value", "4711");
+            llm.add_event("told", vec![said(), list(), KeyValue::new("by", "hand")]);
+            llm.add_link_with_attributes(remote(2).span().span_context().clone(), vec![said(), list()]);
+            drop(entered);
+        }
+    };
+    let telling = |exported: &Exported| {
+        let texts =
+            exported.spans.iter().map(|span| format!("{:?} {:?} {:?}", span.attributes, span.events, span.links));
+        texts.map(|text| text.matches("4711").count()).collect::<Vec<_>>()
+    };
+    assert_eq!(telling(&exported(program)), [0, 0]);
+    let redacted = GenAi::new().with_content(Content::Spans);
+    assert_eq!(telling(&exported_with(&redacted, program)), [5, 5]);
+    let redacted = redacted.with_redaction(|_, text| text.replace("4711", "####").into());
+    assert_eq!(telling(&exported_with(&redacted, program)), [0, 0]);
 }
 
 #[test]
