@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::ScopeMetrics;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use socket2::{Domain, Socket, Type};
 
 /// How a receiver receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,9 @@ pub(crate) struct Request<B> {
 
 impl Receiver {
     pub(crate) fn start(transport: Transport, manner: Manner) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Bound, and not yet listened on: nobody else can take the place of a receiver that is absent.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let control = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = State {
             manner: Mutex::new(manner),
@@ -78,21 +81,18 @@ impl Receiver {
             metrics: Mutex::default(),
         };
         let receiver = Self {
-            address: listener.local_addr().unwrap(),
+            address: socket.local_addr().unwrap().as_socket().unwrap(),
             control: control.local_addr().unwrap(),
             state: Arc::new(state),
         };
-        if manner == Manner::Absent {
-            drop(listener);
-        } else {
-            receiver.listen(transport, listener);
+        let mut absent = Some(socket);
+        if manner != Manner::Absent {
+            receiver.listen(transport, absent.take());
         }
         let other = receiver.clone();
         thread::spawn(move || {
             for _ in control.incoming() {
-                if other.state.manner() == Manner::Absent {
-                    other.listen(transport, TcpListener::bind(other.address).unwrap());
-                }
+                other.listen(transport, absent.take());
                 other.state.behave(Manner::Well);
                 // Whoever waits for a connection sees that it behaves now.
                 drop(TcpStream::connect(other.address));
@@ -101,7 +101,10 @@ impl Receiver {
         receiver
     }
 
-    fn listen(&self, transport: Transport, listener: TcpListener) {
+    fn listen(&self, transport: Transport, socket: Option<Socket>) {
+        let Some(socket) = socket else { return };
+        socket.listen(128).unwrap();
+        let listener = TcpListener::from(socket);
         let state = Arc::clone(&self.state);
         match transport {
             Transport::Http => thread::spawn(move || http::serve(&listener, &state)),
