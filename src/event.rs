@@ -105,9 +105,7 @@ impl Said {
             None => self.attributes.push(KeyValue::new(field, raw.into_recorded())),
         }
     }
-}
 
-impl Said {
     /// Takes in what is to be known of every event, unless one of its own fields has that name.
     pub(crate) fn about(&mut self, key: Key, value: impl Into<Value>) {
         if !self.attributes.iter().any(|attribute| attribute.key.as_str() == key.name()) {
