@@ -19,6 +19,7 @@ use tracing_core::subscriber::Interest;
 use tracing_core::{Dispatch, Level, Metadata};
 
 use crate::notice;
+use crate::outside::caught;
 
 /// What a layer knows of what is beside it.
 #[derive(Debug, Default)]
@@ -45,8 +46,9 @@ impl Beside {
             let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade).or_else(global) else {
                 return BUILDING.try_with(Cell::get).is_ok_and(|building| building == Some(opens.as_ptr() as usize));
             };
-            let asked = thread::Builder::new().name("tracing-genai probe".into()).spawn(move || probe(&dispatch));
-            asked.ok().and_then(|asked| asked.join().ok()).unwrap_or(false)
+            let asked =
+                thread::Builder::new().name("tracing-genai probe".into()).spawn(move || caught(|| probe(&dispatch)));
+            asked.ok().and_then(|asked| asked.join().ok()?).unwrap_or(false)
         })
     }
 

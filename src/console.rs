@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::env;
 use std::io::{self, StdoutLock, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +22,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter, SpanProcessor};
 
 use crate::delivery::Delivery;
 use crate::notice;
+use crate::outside::caught;
 use crate::readout;
 use crate::stats::Tally;
 use crate::variables::Batches;
@@ -172,18 +172,18 @@ impl Outlet {
             return Err(OTelSdkError::AlreadyShutdown);
         }
         // A panic in here would take the worker with it, and all that comes later.
-        let printed = catch_unwind(AssertUnwindSafe(|| {
+        let printed = caught(|| {
             // Held all the while, so that the program's own lines don't end up in it.
             let mut stdout = io::stdout().lock();
             // The exporter of spans panics on a closed pipe. This line is told about it first.
             writeln!(stdout)?;
             print(&mut stdout)?;
             stdout.flush()
-        }));
+        });
         let why = match printed {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "writing to stdout panicked".into(),
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => error.to_string(),
+            None => "writing to stdout panicked".into(),
         };
         self.closed.store(true, Ordering::Relaxed);
         CLOSED.say(|| format!("{what} are no longer printed: {why}"));

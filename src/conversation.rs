@@ -4,6 +4,7 @@
 //! start and the end of a turn that the speaking events made, comes back as a value.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::clock::Anchor;
 use crate::inherited::{Inherited, with_id, with_turn_number};
 use crate::kind::Kind;
 use crate::ongoing::{Body, Ended, Hook, MadeTurn, Turn};
+use crate::outside::call_out;
 use crate::totals::Totals;
 use crate::turn::{At, Exchange, Speaking};
 use crate::words::Words;
@@ -261,7 +263,7 @@ impl Conversation {
         let is_gone = turn.closed && turn.members == 0 && !state.recent.contains(&key);
         let gone = is_gone.then(|| state.turns.remove(&key));
         drop(state);
-        drop(gone);
+        call_out(|| drop(gone));
         Left { interrupted, finish }
     }
 
@@ -290,7 +292,7 @@ impl Conversation {
         state.recent.push_back(key);
         let gone = state.forget_old();
         drop(state);
-        drop(gone);
+        call_out(|| drop(gone));
         Some(ended)
     }
 
@@ -349,6 +351,14 @@ impl Conversation {
         let is_open = |turn: &Turn| turn.members > 0 || !(turn.closed || turn.is_made());
         let is_idle = state.span.is_none() && !state.turns.values().any(is_open);
         is_idle.then(|| self.anchor.instant_at(state.touched))
+    }
+}
+
+/// Its contexts may hold values of the program's.
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        let state = mem::take(self.state.get_mut());
+        call_out(|| drop(state));
     }
 }
 
@@ -453,7 +463,7 @@ impl State {
 
     fn give_exchange(&mut self, key: TurnKey) {
         if let Some(turn) = self.turns.get_mut(&key) {
-            turn.exchange = std::mem::take(&mut self.exchange);
+            turn.exchange = mem::take(&mut self.exchange);
             self.owner = Some(key);
         }
     }

@@ -4,7 +4,6 @@
 //! dropped. Before it stands a queue that counts at once, behind it an exporter that counts what came through.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -18,6 +17,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, Spa
 use parking_lot::Mutex;
 
 use crate::notice;
+use crate::outside::caught;
 use crate::stats::{Exports, Loss, Tally};
 use crate::variables::Batches;
 
@@ -277,8 +277,8 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
 pub(crate) async fn without_panics(export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
     let mut export = pin!(export);
     poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| export.as_mut().poll(context)))
-            .unwrap_or_else(|_| Poll::Ready(Err(OTelSdkError::InternalFailure("the exporter panicked".into()))))
+        caught(|| export.as_mut().poll(context))
+            .unwrap_or_else(|| Poll::Ready(Err(OTelSdkError::InternalFailure("the exporter panicked".into()))))
     })
     .await
 }

@@ -22,7 +22,7 @@ use crate::notice;
 use crate::prices::Prices;
 use crate::semconv::{Key, NEVER_MEASURED};
 use crate::stats::{Counters, Stats};
-use crate::tracer::{GenAiTracer, Quiet};
+use crate::tracer::{GenAiTracer, Wrapped};
 
 /// The options of the layer, and where it comes from.
 ///
@@ -75,8 +75,8 @@ impl GenAi {
 
     /// Takes out of content and of error texts what must not leave the process: `redact(field, text)` gives the text that
     /// may. It is called for each string, also those inside of JSON, with the name of the field that the string is in, where
-    /// the span or the event ends, on the thread that ends it, with nothing locked. A text that it panics on is left
-    /// out and counted in [`Stats::redactions_failed`]. [`redact`](crate::redact) has redactors for the usual cases.
+    /// the span or the event ends, on the thread that ends it, with nothing of ours locked. Spans that it opens are not exported, and
+    /// while a span ends, or under a wrapped tracer, nobody hears what it traces. A text that it panics on is left out and counted in [`Stats::redactions_failed`]. [`redact`](crate::redact) has redactors for the usual cases.
     /// Default: nothing is taken out.
     ///
     /// ```
@@ -338,7 +338,7 @@ impl GenAi {
         T::Span: Send + Sync + 'static,
     {
         let tracer = Arc::new(tracer);
-        let core = Core::new(self.options.clone(), &self.shared, Box::new(Quiet(Arc::clone(&tracer))));
+        let core = Core::new(self.options.clone(), &self.shared, Box::new(Wrapped(Arc::clone(&tracer))));
         GenAiTracer::new(&tracer, core)
     }
 }

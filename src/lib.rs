@@ -68,6 +68,7 @@ mod kind;
 mod layer;
 mod lifecycle;
 mod live;
+mod lost;
 mod made;
 mod mapping;
 mod messages;

@@ -30,7 +30,7 @@ use crate::semconv::{
 };
 use crate::totals::{Parts, Totals};
 use crate::turn::EndReason;
-use crate::{mapping, span};
+use crate::{mapping, outside, span};
 
 /// A span as it opens.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         start: anchor.wall(started),
     };
     let context = span::start(&*core.tracer, core.counters(), start, &mut fields)?;
-    let id = id.unwrap_or_else(|| core.open.id_of(&context));
+    let id = id.unwrap_or_else(|| core.open.id_of(&context, &parent));
     let mut open = Box::new(OpenSpan {
         kind,
         ours: kind.or(home.ours),
@@ -160,7 +160,12 @@ pub(crate) fn record(core: &Core, id: u64, read: impl FnOnce(&Plan) -> Said) {
 /// Ends an open span; nothing, if this layer has none of this id.
 pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     // Taken out first: ending a span runs span processors, which may trace.
-    let Some(mut open) = core.open.remove(id) else { return };
+    let Some(open) = core.open.remove(id) else { return };
+    // Quietly: the registry may be closing this very span, and then it can't close what the user's code opens.
+    outside::quietly(|| close_open(core, id, open, incomplete));
+}
+
+fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
     let now = Instant::now();
     inherit_late(core, &mut open);
     if incomplete {

@@ -96,7 +96,7 @@ impl Below {
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
     shards: Box<[Shard]>,
-    /// How many spans got an id of ours, because they have none of OpenTelemetry's.
+    /// How many spans got an id of ours, because they have none of their own in OpenTelemetry.
     without_id: AtomicU64,
 }
 
@@ -117,12 +117,13 @@ impl OpenSpans {
         Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), without_id: AtomicU64::new(0) }
     }
 
-    /// The id of the span in this context: OpenTelemetry's own, which is random, or for the spans of a tracer that does
-    /// nothing one of the smallest numbers.
-    pub(crate) fn id_of(&self, context: &Context) -> u64 {
-        match u64::from_be_bytes(context.span().span_context().span_id().to_bytes()) {
-            0 => self.without_id.fetch_add(1, Ordering::Relaxed) + 1,
-            id => id,
+    /// The id of the span in this context: OpenTelemetry's own, which is random. A tracer that does nothing gives its spans no id,
+    /// or their parent's: each of them gets one of the smallest numbers.
+    pub(crate) fn id_of(&self, context: &Context, parent: &Context) -> u64 {
+        let id = |context: &Context| u64::from_be_bytes(context.span().span_context().span_id().to_bytes());
+        match id(context) {
+            own if own != 0 && own != id(parent) => own,
+            _ => self.without_id.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }
 

@@ -23,6 +23,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 
 use crate::destination::{Protocol, Settings};
+use crate::outside::caught;
 
 /// The operating system or a library refused something that the exporter needs.
 #[derive(Debug)]
@@ -107,8 +108,8 @@ where
         if is_plain { client.tls_certs_only([]) } else { client }.build()
     };
     // A blocking client must not be made on a runtime's thread.
-    let client = thread::Builder::new().spawn(client)?.join();
-    let client = client.map_err(|_| Refused("the HTTP client panicked when it was made".into()))??;
+    let client = thread::Builder::new().spawn(move || caught(client))?.join().ok().flatten();
+    let client = client.ok_or_else(|| Refused("the HTTP client panicked when it was made".into()))??;
     // They are decoded, and will be once more.
     let header =
         |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.replace('%', "%25")));

@@ -2,7 +2,9 @@
 //!
 //! Samplers, span processors and redactors are other people's code. It may panic, and it may trace.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing_core::Dispatch;
@@ -12,9 +14,29 @@ use tracing_core::subscriber::NoSubscriber;
 /// Calls it, `None` if it panicked. Nothing of ours may be locked meanwhile.
 pub(crate) fn call_out<R>(call: impl FnOnce() -> R) -> Option<R> {
     let outer = CALLING_OUT.try_with(|inside| inside.replace(true)).ok()?;
-    let result = catch_unwind(AssertUnwindSafe(call));
+    let result = caught(call);
     let _ = CALLING_OUT.try_with(|inside| inside.set(outer));
-    result.ok()
+    result
+}
+
+/// Calls it, `None` if it panicked: the only place that catches panics. It does not mark the thread: what the call traces is the
+/// program's.
+pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            dispose(payload);
+            None
+        }
+    }
+}
+
+/// Drops the payload of a panic. The payload is a value of the program's, and its `Drop` may panic again: the second payload is
+/// forgotten, because its `Drop` may panic too.
+fn dispose(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
+    }
 }
 
 /// Calls it without `tracing`: what it opens, closes and logs is nobody's. A registry that is about to close a span can't close

@@ -113,7 +113,7 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
         if status != Status::Unset {
             span.set_status(status);
         }
-        outside::quietly(|| span.end_with_timestamp(end));
+        span.end_with_timestamp(end);
     });
     // Dropped in here too: the last reference may end a span that someone else made.
     call_out(counters, move || drop(context));

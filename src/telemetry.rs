@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use crate::layer::GenAiLayer;
 use crate::meters::{Meters, Readers, Reading};
 #[cfg(feature = "otlp")]
 use crate::otlp::{self, Refused};
+use crate::outside::caught;
 #[cfg(feature = "prometheus")]
 use crate::page::Page;
 use crate::stats::Stats;
@@ -368,7 +368,7 @@ fn warn_not_built(feature: &'static str) {
 
 /// A delivery, unless there is no thread for it: the SDK panics then.
 fn started(start: impl FnOnce() -> Delivery) -> Option<Arc<Delivery>> {
-    catch_unwind(AssertUnwindSafe(start)).ok().map(Arc::new)
+    caught(start).map(Arc::new)
 }
 
 /// What the SDK knows of the program, and what the variables say.

@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, SpanRef, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::above::{self, Theirs, Told, is_timing};
@@ -20,9 +21,10 @@ use crate::happen::{self, Happening};
 use crate::home::Ancestor;
 use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
+use crate::lost::{self, Lost};
 use crate::mapping::Control;
 use crate::names;
-use crate::outside::{call_out, is_calling_out, quietly};
+use crate::outside::{call_out, caught, is_calling_out, quietly};
 use crate::panicking;
 use crate::scopes::Scopes;
 use crate::semconv::EVENT_TARGET;
@@ -92,22 +94,15 @@ where
         builder
     }
 
-    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Self::Span {
+    fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Self::Span {
         if is_calling_out() || beside::is_probe(&builder.name) {
             return nothing(parent);
         }
-        let name = opened_as(&mut builder);
-        beside::builds(None);
-        // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
-        let is_others = name.is_none() && builder.start_time.is_some() && above::is_renamed(&builder);
-        let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };
-        match kind {
-            Some(kind) => match self.door.open(kind, name, builder, parent) {
-                Some(ours) => GenAiSpan(State::Ours(ours)),
-                None => nothing(parent),
-            },
-            None => self.pass(builder, parent),
-        }
+        // Quietly: the layer above holds a lock, and a sampler or a span processor that traces would wait for it.
+        quietly(|| match lost::above(parent) {
+            Some(above) => self.start(builder, &above),
+            None => self.start(builder, parent),
+        })
     }
 }
 
@@ -137,19 +132,32 @@ where
     T: Tracer + Send + Sync + 'static,
     T::Span: Send + Sync + 'static,
 {
+    fn start(&self, mut builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
+        let name = opened_as(&mut builder);
+        beside::builds(None);
+        // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
+        let is_others = name.is_none() && builder.start_time.is_some() && above::is_renamed(&builder);
+        let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };
+        match kind {
+            Some(kind) => match self.door.open(kind, name, builder, parent) {
+                Some(ours) => GenAiSpan(State::Ours(ours)),
+                None => nothing(parent),
+            },
+            None => self.pass(builder, parent),
+        }
+    }
+
     /// Starts a span that is not ours, as it is.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
         let above = self.door.nearest(parent);
         let build = || {
             let span = self.tracer.build_with_context(builder, parent);
-            Box::new(Other { door: Arc::clone(&self.door), above, span })
+            let span_context = span.span_context().clone();
+            Box::new(Other { door: Arc::clone(&self.door), above, span_context, span: Some(span) })
         };
-        let Some(other) = call_out(|| quietly(build)) else {
-            self.door.core.counters().panicked();
-            return nothing(parent);
-        };
+        let Some(other) = self.door.call_out(build) else { return nothing(parent) };
         if let Some(ours) = above {
-            self.door.scopes.enter(id_of(other.span.span_context()), ours);
+            self.door.scopes.enter(id_of(&other.span_context), ours);
         }
         GenAiSpan(State::Other(other))
     }
@@ -157,20 +165,19 @@ where
 
 /// A span that could not be started.
 fn nothing<S: Span>(parent: &Context) -> GenAiSpan<S> {
-    GenAiSpan(State::Nothing(parent.span().span_context().clone()))
+    GenAiSpan(State::Nothing(Box::new(Lost::below(parent))))
 }
 
-/// Starts our spans with the user's tracer. A sampler or a span processor that traces would wait for the lock that the layer
-/// above us holds meanwhile.
-pub(crate) struct Quiet<T>(pub(crate) Arc<T>);
+/// Our spans start with the same tracer as all others.
+pub(crate) struct Wrapped<T>(pub(crate) Arc<T>);
 
-impl<T> Starts for Quiet<T>
+impl<T> Starts for Wrapped<T>
 where
     T: Tracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
     fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
-        quietly(|| Starts::start(&*self.0, builder, parent))
+        Starts::start(&*self.0, builder, parent)
     }
 }
 
@@ -191,7 +198,25 @@ fn id_of(span: &SpanContext) -> u64 {
     u64::from_be_bytes(span.span_id().to_bytes())
 }
 
+/// Runs a call of the layer above in which a redactor may run. The span's locks are held: a redactor that traces, or asks
+/// OpenTelemetry for the current span, would wait for them.
+fn under_locks<R>(call: impl FnOnce() -> R) -> R {
+    quietly(|| {
+        let _nothing = caught(|| Context::new().attach());
+        call()
+    })
+}
+
 impl Door {
+    /// Calls the user's tracer or one of its spans, and counts a panic.
+    fn call_out<R>(&self, call: impl FnOnce() -> R) -> Option<R> {
+        let result = call_out(call);
+        if result.is_none() {
+            self.core.counters().panicked();
+        }
+        result
+    }
+
     fn kind(&self, name: &str, builder: &SpanBuilder) -> Option<Kind> {
         let target = || {
             let attributes = builder.attributes.as_deref().unwrap_or_default();
@@ -349,7 +374,7 @@ enum State<S: Span> {
     /// Boxed, because a span is large, and moved through each of the layers' hands.
     Other(Box<Other<S>>),
     /// It could not be started: what is below it hangs on what is above it.
-    Nothing(SpanContext),
+    Nothing(Box<Lost>),
 }
 
 /// One of our open spans.
@@ -375,7 +400,9 @@ struct Other<S: Span> {
     door: Arc<Door>,
     /// The one of ours that it is below.
     above: Option<u64>,
-    span: S,
+    span_context: SpanContext,
+    /// The user's span.
+    span: Option<S>,
 }
 
 impl Ours {
@@ -406,23 +433,39 @@ impl Ours {
     }
 
     fn end(&mut self) {
-        if std::mem::replace(&mut self.has_ended, true) {
+        if mem::replace(&mut self.has_ended, true) {
             return;
         }
         let core = &self.door.core;
         panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
-        lifecycle::close(core, self.id, false);
+        // Dropped in here: the last reference may drop values of the program's.
+        let context = mem::take(&mut self.context);
+        quietly(|| {
+            lifecycle::close(core, self.id, false);
+            self.door.call_out(|| drop(context));
+        });
         if self.is_top {
             self.door.scopes.end(self.span_context.trace_id(), self.id);
         }
     }
+
+    /// What the layer above says itself goes to the user's span as it is.
+    fn pass(&self, call: impl FnOnce(SpanRef<'_>)) {
+        quietly(|| self.door.call_out(|| call(self.context.span())));
+    }
 }
 
 impl<S: Span> Other<S> {
+    /// Asks the user's span.
+    fn pass(&mut self, call: impl FnOnce(&mut S)) {
+        let Some(span) = &mut self.span else { return };
+        quietly(|| self.door.call_out(|| call(span)));
+    }
+
     /// It is below none of ours any more.
     fn leave(&mut self) {
         if self.above.take().is_some() {
-            self.door.scopes.leave(id_of(self.span.span_context()));
+            self.door.scopes.leave(id_of(&self.span_context));
         }
     }
 
@@ -444,13 +487,13 @@ impl<S: Span> Span for GenAiSpan<S> {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
                 let at = (instant_of(timestamp, now), is_given(timestamp).then_some(timestamp));
-                if let Some(status) = door.event(*id, *kind, name, at, attributes) {
+                if let Some(status) = under_locks(|| door.event(*id, *kind, name, at, attributes)) {
                     door.core.open.with(*id, |open| open.fields.take_back_error_status(&status));
                 }
             }
             State::Other(other) => {
-                if !other.mark(&name, &attributes) {
-                    other.span.add_event_with_timestamp(name, timestamp, attributes);
+                if !under_locks(|| other.mark(&name, &attributes)) {
+                    other.pass(|span| span.add_event_with_timestamp(name, timestamp, attributes));
                 }
             }
             State::Nothing(_) => {}
@@ -460,8 +503,8 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn span_context(&self) -> &SpanContext {
         match &self.0 {
             State::Ours(ours) => &ours.span_context,
-            State::Other(other) => other.span.span_context(),
-            State::Nothing(above) => above,
+            State::Other(other) => &other.span_context,
+            State::Nothing(lost) => lost.span_context(),
         }
     }
 
@@ -471,17 +514,21 @@ impl<S: Span> Span for GenAiSpan<S> {
             State::Ours(ours) => !ours.has_ended,
             State::Other(other) => {
                 let _ = IS_OTHER.try_with(|is_other| is_other.set(true));
-                other.span.is_recording()
+                let is_recording = || other.span.as_ref().is_some_and(Span::is_recording);
+                other.door.call_out(is_recording).unwrap_or(false)
             }
-            State::Nothing(_) => false,
+            State::Nothing(lost) => {
+                lost.answer();
+                false
+            }
         }
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match &mut self.0 {
-            State::Ours(ours) if is_timing(&attribute) => ours.context.span().set_attribute(attribute),
+            State::Ours(ours) if is_timing(&attribute) => ours.pass(|span| span.set_attribute(attribute)),
             State::Ours(ours) => ours.set(attribute),
-            State::Other(other) => other.span.set_attribute(attribute),
+            State::Other(other) => other.pass(|span| span.set_attribute(attribute)),
             State::Nothing(_) => {}
         }
     }
@@ -490,12 +537,16 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             State::Ours(ours) => {
                 let (timings, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_timing);
-                ours.context.span().set_attributes(timings);
+                ours.pass(|span| span.set_attributes(timings));
                 for attribute in given {
                     ours.set(attribute);
                 }
             }
-            State::Other(other) => other.span.set_attributes(attributes),
+            State::Other(other) => {
+                // Made before the call: the iterator is the program's.
+                let attributes: Vec<_> = attributes.into_iter().collect();
+                other.pass(|span| span.set_attributes(attributes));
+            }
             State::Nothing(_) => {}
         }
     }
@@ -503,7 +554,7 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn set_status(&mut self, status: Status) {
         match &mut self.0 {
             State::Ours(ours) => ours.set_status(status),
-            State::Other(other) => other.span.set_status(status),
+            State::Other(other) => other.pass(|span| span.set_status(status)),
             State::Nothing(_) => {}
         }
     }
@@ -517,15 +568,15 @@ impl<S: Span> Span for GenAiSpan<S> {
                 let name = Raw::Text(name.into().into_owned().into());
                 ours.record(Said::Control(Control::Name, name));
             }
-            State::Other(other) => other.span.update_name(name),
+            State::Other(other) => other.pass(|span| span.update_name(name)),
             State::Nothing(_) => {}
         }
     }
 
     fn add_link(&mut self, other: SpanContext, attributes: Vec<KeyValue>) {
         match &mut self.0 {
-            State::Ours(ours) => lifecycle::link(&ours.door.core, &ours.context, other, attributes),
-            State::Other(span) => span.span.add_link(other, attributes),
+            State::Ours(ours) => under_locks(|| lifecycle::link(&ours.door.core, &ours.context, other, attributes)),
+            State::Other(span) => span.pass(|span| span.add_link(other, attributes)),
             State::Nothing(_) => {}
         }
     }
@@ -536,9 +587,7 @@ impl<S: Span> Span for GenAiSpan<S> {
             State::Ours(ours) => ours.end(),
             State::Other(other) => {
                 other.leave();
-                if call_out(|| other.span.end_with_timestamp(timestamp)).is_none() {
-                    other.door.core.counters().panicked();
-                }
+                other.pass(|span| span.end_with_timestamp(timestamp));
             }
             State::Nothing(_) => {}
         }
@@ -554,6 +603,9 @@ impl Drop for Ours {
 impl<S: Span> Drop for Other<S> {
     fn drop(&mut self) {
         self.leave();
+        // A span that has not ended yet ends here.
+        let span = self.span.take();
+        quietly(|| self.door.call_out(|| drop(span)));
     }
 }
 

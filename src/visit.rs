@@ -2,10 +2,10 @@
 
 use std::error::Error;
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing_core::field::{Field, Visit};
 
+use crate::outside::caught;
 use crate::value::Raw;
 
 /// Hands every value of a span or an event to `take`, in its own type. The program's `Debug` and `Display` code runs in
@@ -22,7 +22,13 @@ pub(crate) fn visitor_if(are_wanted: impl Fn() -> bool, take: impl FnMut(&Field,
 /// The same for a span that opens: a value that panics is left out, and `panicked` is told. The registry has tied the span
 /// to its parent by now; if the panic went on, neither of them would ever close.
 pub(crate) fn opening_visitor(panicked: impl Fn(), take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
-    Visitor(take, move |format: Format<'_>| catch_unwind(AssertUnwindSafe(format)).map_err(|_| panicked()).ok())
+    Visitor(take, move |format: Format<'_>| {
+        let text = caught(format);
+        if text.is_none() {
+            panicked();
+        }
+        text
+    })
 }
 
 /// What the program's code makes of a value.

@@ -8,6 +8,8 @@ mod content;
 mod events;
 #[path = "fields.rs"]
 mod fields;
+#[path = "foreign.rs"]
+mod foreign;
 #[path = "kinds.rs"]
 mod kinds;
 #[path = "libraries.rs"]

@@ -38,6 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "meters",
             "notice",
             "otlp",
+            "outside",
             "page",
             "stats",
             "variables",
@@ -45,7 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("page", &[]),
     ("meters", &["delivery", "notice", "stats"]),
-    ("otlp", &["destination"]),
+    ("otlp", &["destination", "outside"]),
     ("destination", &["variables"]),
     ("ext", &["layer"]),
     (
@@ -98,6 +99,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "home",
             "kind",
             "lifecycle",
+            "lost",
             "mapping",
             "names",
             "outside",
@@ -109,8 +111,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "value",
         ],
     ),
+    ("lost", &["outside"]),
     ("above", &["event", "names", "semconv", "value"]),
-    ("beside", &["notice"]),
+    ("beside", &["notice", "outside"]),
     ("happen", &["core", "event", "finish", "home", "kind", "lifecycle", "made", "semconv", "span", "turn"]),
     (
         "lifecycle",
@@ -129,6 +132,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "mapping",
             "ongoing",
             "open",
+            "outside",
             "prices",
             "semconv",
             "span",
@@ -212,18 +216,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "value",
         ],
     ),
-    ("console", &["delivery", "notice", "readout", "stats", "variables"]),
+    ("console", &["delivery", "notice", "outside", "readout", "stats", "variables"]),
     ("readout", &[]),
-    ("delivery", &["notice", "stats", "variables"]),
+    ("delivery", &["notice", "outside", "stats", "variables"]),
     ("span", &["dialect", "failure", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
     ("metrics", &["instruments", "kind", "outside", "semconv", "stats"]),
     ("instruments", &["fields", "kind", "mapping", "semconv", "totals"]),
     ("live", &["conversation"]),
     ("open", &["clock", "conversation", "failure", "fields", "inherited", "kind", "totals"]),
-    ("conversation", &["clock", "inherited", "kind", "ongoing", "totals", "turn", "words"]),
+    ("conversation", &["clock", "inherited", "kind", "ongoing", "outside", "totals", "turn", "words"]),
     ("ongoing", &["inherited", "kind", "totals", "turn", "words"]),
     ("stats", &["value"]),
-    ("visit", &["value"]),
+    ("visit", &["outside", "value"]),
     ("names", &["event", "fields", "json", "kind", "mapping", "semconv", "value"]),
     // Pure from here on.
     ("event", &["content", "failure", "kind", "mapping", "semconv", "value"]),
@@ -400,6 +404,13 @@ fn only_span_starts_and_ends_spans() {
         for call in ["build_with_context(", ".end_with_timestamp(", ".set_attributes(", ".add_event_with_timestamp("] {
             assert!(is_span || !source.contains(call), "{module} calls {call}…)");
         }
+    }
+}
+
+#[test]
+fn only_outside_catches_panics() {
+    for (module, source) in sources() {
+        assert!(module == "outside" || !source.contains("catch_unwind"), "{module} may drop a payload that panics");
     }
 }
 
