@@ -493,6 +493,70 @@ fn a_processor_that_traces_hangs_nobody_under_a_global_subscriber_either() {
 mod differences {
     use super::*;
 
+    struct Hostile;
+
+    impl std::fmt::Debug for Hostile {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("its own")
+        }
+    }
+
+    /// The registry ties the span to its parent before anybody looks at its fields, and nobody closes it.
+    #[test]
+    fn a_debug_that_panics_as_a_span_opens_leaves_the_turn_open() {
+        let program = || {
+            let turn = info_span!("turn").entered();
+            let opened = catch_unwind(AssertUnwindSafe(|| drop(info_span!("llm", note = ?Hostile))));
+            assert!(opened.is_err(), "the program sees its own panic");
+            drop(turn);
+        };
+        let genai = GenAi::new();
+        let dispatch =
+            Dispatch::new(tracing_subscriber::registry().with(genai.opentelemetry_layer(Backend::default().tracer())));
+        tracing::dispatcher::with_default(&dispatch, program);
+        assert_eq!(genai.handle().stats().spans_open(), 1);
+        let genai = GenAi::new();
+        let layer = genai.layer(Backend::default().tracer());
+        let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(fmt).with(layer));
+        tracing::dispatcher::with_default(&dispatch, program);
+        assert_eq!(genai.handle().stats().spans_open(), 1, "the same beside a layer that formats");
+    }
+
+    #[test]
+    fn two_of_their_layers_on_one_registry_panic() {
+        let genai = GenAi::new();
+        let (one, two) = (Backend::default(), Backend::default());
+        let subscriber = tracing_subscriber::registry()
+            .with(genai.opentelemetry_layer(one.tracer()))
+            .with(genai.opentelemetry_layer(two.tracer()));
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            tracing::subscriber::with_default(subscriber, || drop(info_span!("turn")));
+        }));
+        assert!(opened.is_err());
+    }
+
+    /// A span that is entered in a thread-local, and left in its destructor.
+    #[test]
+    fn a_span_that_is_left_in_the_destructor_of_a_thread_local_aborts() {
+        const NAME: &str = "differences::a_span_that_is_left_in_the_destructor_of_a_thread_local_aborts";
+        thread_local! {
+            static ENTERED: std::cell::RefCell<Option<tracing::span::EnteredSpan>> = const { std::cell::RefCell::new(None) };
+        }
+        if is_child(NAME) {
+            let layer = GenAi::new().opentelemetry_layer(Backend::default().tracer());
+            tracing_subscriber::registry().with(layer).init();
+            let keep = || {
+                // Its destructor is registered first, and runs last.
+                ENTERED.with(|entered| entered.borrow_mut().take());
+                ENTERED.with(|entered| *entered.borrow_mut() = Some(info_span!("turn").entered()));
+            };
+            let _ = thread::spawn(keep).join();
+            return;
+        }
+        assert!(!child(NAME).output().unwrap().status.success(), "then the README's row can go");
+    }
+
     #[test]
     fn a_span_that_was_never_entered_is_not_found_by_its_id() {
         let exported = exported(|| {
