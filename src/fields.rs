@@ -53,6 +53,8 @@ pub(crate) enum Said {
     Control(Control, Raw<'static>),
     /// The span started earlier than it opened.
     StartedAgo(Duration),
+    /// An attribute of a name that the program makes up as it runs.
+    MadeUp(KeyValue),
     /// Nothing that is exported.
     Nothing,
 }
@@ -132,6 +134,8 @@ struct Rare {
     status_description: Option<String>,
     /// What OpenTelemetry's statuses said, the last one last: that it failed, and why if they said so.
     statuses: Vec<String>,
+    /// Attributes of names that the program makes up as it runs.
+    made_up: Vec<KeyValue>,
     started_ago: Option<Duration>,
     traceparent: Option<String>,
     tracestate: Option<String>,
@@ -139,6 +143,9 @@ struct Rare {
 
 /// The last statuses of a span: an event may take its own back.
 const MAX_STATUSES: usize = 4;
+
+/// As many as the SDK keeps on a span by default.
+const MAX_MADE_UP: usize = 128;
 
 /// What `otel.status_code` can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +186,7 @@ impl Fields {
                 self.rare().started_ago = Some(ago);
                 Ok(())
             }
+            Said::MadeUp(attribute) => self.make_up(attribute),
             Said::Nothing => Ok(()),
         }
     }
@@ -268,7 +276,8 @@ impl Fields {
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
         self.held = Keys::default();
         let unsent = |attribute: Attribute| (!attribute.sent).then(|| KeyValue::new(attribute.key, attribute.value));
-        std::mem::take(&mut self.attributes).into_iter().filter_map(unsent)
+        let made_up = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.made_up)).unwrap_or_default();
+        std::mem::take(&mut self.attributes).into_iter().filter_map(unsent).chain(made_up)
     }
 
     /// Whether the exported name may be another one than at the start.
@@ -298,6 +307,9 @@ impl Fields {
     /// Leaves out the attributes that say what went wrong.
     pub(crate) fn drop_error_texts(&mut self) {
         self.attributes.retain(|attribute| !is_error_text(attribute.key.name()));
+        if let Some(rare) = &mut self.rare {
+            rare.made_up.retain(|attribute| !is_error_text(attribute.key.as_str()));
+        }
         for status in self.rare.iter_mut().flat_map(|rare| &mut rare.statuses) {
             status.clear();
         }
@@ -367,6 +379,17 @@ impl Fields {
     fn is_fixed(&self, key: Key) -> bool {
         let is_fixed = |attribute: &Attribute| attribute.sent || !attribute.assumed;
         self.started && SAMPLED.has(key) && self.find(key).is_some_and(is_fixed)
+    }
+
+    fn make_up(&mut self, attribute: KeyValue) -> Result<(), Refusal> {
+        let made_up = &mut self.rare().made_up;
+        let is_full = made_up.len() >= MAX_MADE_UP;
+        match made_up.iter_mut().find(|known| known.key == attribute.key) {
+            Some(known) => known.value = attribute.value,
+            None if is_full => return Err(Refusal::OutOfRange),
+            None => made_up.push(attribute),
+        }
+        Ok(())
     }
 
     /// Counts what a content field holds; a given number stays.

@@ -155,7 +155,7 @@ impl GenAi {
         let mut this = self.with_inherited(fields.iter().cloned());
         for field in fields.iter().filter(|field| !is_id(field)) {
             // As an attribute where a kind has one for it, and under its own name elsewhere.
-            for key in mapping::keys_of(field).chain(names::interned(field).map(Key::of)) {
+            for key in mapping::keys_of(field).chain(names::reserved(field).map(Key::of)) {
                 if !NEVER_MEASURED.has(key) && !this.options.metric_attributes.contains(&key) {
                     this.options.metric_attributes.push(key);
                 }
@@ -218,6 +218,8 @@ impl GenAi {
     pub fn with_inherited<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
         for field in fields.into_iter().map(Into::into) {
             mapping::keys_of(&field).for_each(|key| self.options.inherited.keys.insert(key));
+            // The second door has room for it from now on.
+            let _ = names::reserved(&field);
             self.options.inherited.names.push(field);
         }
         self

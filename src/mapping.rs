@@ -201,7 +201,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// What the field of this name means on a span of this kind, or on one that is not ours.
-pub(crate) fn meaning(kind: Option<Kind>, field: &'static str) -> Meaning {
+pub(crate) fn meaning(kind: Option<Kind>, field: &str) -> Meaning {
     if let Some(control) = control(kind, field) {
         return Meaning::Control(control);
     }
@@ -214,6 +214,30 @@ pub(crate) fn meaning(kind: Option<Kind>, field: &'static str) -> Meaning {
         .or_else(|| ROWS.iter().find(|row| row.key.name() == field))
         .map_or(Meaning::Own, |row| Meaning::Attribute { key: row.key, rule: row.rule })
 }
+
+/// All names of the contract's fields and attributes. Content that others name with a number in it is endless, and not among them.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let fields = ROWS.iter().flat_map(|row| row.fields);
+    let content = content::ROWS.iter().flat_map(|row| row.fields);
+    fields.chain(content).chain(CONTROLS).copied().chain(CLASSES.iter().map(|(name, _)| *name))
+}
+
+/// Fields that an event or the span itself is told, and that are no attributes.
+const CONTROLS: &[&str] = &[
+    "conversation_id",
+    "error",
+    "error_type",
+    "gen_ai.tool.error.type",
+    "message",
+    "ms_ago",
+    "otel.kind",
+    "otel.name",
+    "otel.status_code",
+    "otel.status_description",
+    "started_ms_ago",
+    "traceparent",
+    "tracestate",
+];
 
 fn control(kind: Option<Kind>, field: &str) -> Option<Control> {
     let may_have_remote_parent = matches!(kind, Some(Conversation | Turn | Workflow));

@@ -1,16 +1,17 @@
 //! What do OpenTelemetry's attributes mean as fields?
 //!
 //! The second door has no callsites: a field reaches it as an attribute of the same name. What a name means is worked out
-//! once a thread, and found by where the name lies in memory; names that the program makes up as it runs are kept too, up to
-//! a limit.
+//! once a thread, and found by where the name lies in memory. The names of the contract always have room, others up to a limit: what
+//! a program makes up beyond that as it runs is worked out each time and not kept.
 
 use std::cell::RefCell;
 use std::sync::{LazyLock, OnceLock};
 
 use opentelemetry::{Array, KeyValue, Value};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::content;
 use crate::event::Said as EventSaid;
 use crate::fields::Said;
 use crate::json::Json;
@@ -19,12 +20,18 @@ use crate::mapping::{self, Meaning};
 use crate::semconv::Key;
 use crate::value::{Raw, Rule};
 
-/// Names that are made up as the program runs.
+/// Names that are not the contract's, and are kept for ever: a program has a few, unless it makes them up as it runs.
 const MAX_NAMES: usize = 10_000;
 
-/// What an attribute says on a span of this kind; nothing, if there are too many names already.
+/// What an attribute says on a span of this kind; `None` if it is content of a name for which there is no room.
 pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Option<Said> {
-    let name = found(attribute.key.as_str())?;
+    let Some(name) = found(attribute.key.as_str()) else {
+        return match mapping::meaning(kind, attribute.key.as_str()) {
+            Meaning::Content(..) if content => None,
+            Meaning::Content(..) => Some(Said::Nothing),
+            Meaning::Own | Meaning::Attribute { .. } | Meaning::Control(_) => Some(Said::MadeUp(attribute)),
+        };
+    };
     Some(match (name.meaning(kind), attribute.value) {
         (Meaning::Own, value) => Said::Attribute(name.key, Some(value)),
         // As it is, without a copy.
@@ -37,7 +44,12 @@ pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Op
 
 /// Takes an event's attribute in.
 pub(crate) fn take(said: &mut EventSaid, attribute: KeyValue) {
-    let Some(name) = found(attribute.key.as_str()) else { return };
+    let Some(name) = found(attribute.key.as_str()) else {
+        if content::slot(None, attribute.key.as_str()).is_none() {
+            said.attributes.push(attribute);
+        }
+        return;
+    };
     let is_content = matches!(name.meaning(None), Meaning::Content(..));
     match attribute.value {
         value @ Value::Array(_) if !is_content => said.attributes.push(KeyValue::new(name.key, value)),
@@ -45,9 +57,32 @@ pub(crate) fn take(said: &mut EventSaid, attribute: KeyValue) {
     }
 }
 
-/// The same name, for as long as the program runs; `None` if there are too many already.
-pub(crate) fn interned(name: &str) -> Option<&'static str> {
-    found(name).map(|name| name.key.name())
+/// A name that the user chose in the options, for as long as the program runs: there is always room for it.
+pub(crate) fn reserved(name: &str) -> Option<&'static str> {
+    kept(name, usize::MAX).map(|name| name.key.name())
+}
+
+/// The name of a span, for as long as the program runs; `None` if there are too many already. Attributes take no room from it.
+pub(crate) fn span_name(name: &str) -> Option<&'static str> {
+    static NAMES: LazyLock<Mutex<FxHashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let place = name.as_ptr() as usize;
+    let known = SPAN_NAMES.try_with(|found| found.borrow().get(&place).copied()).ok().flatten();
+    if let Some(known) = known.filter(|known| *known == name) {
+        return Some(known);
+    }
+    let mut names = NAMES.lock();
+    let now = match names.get(name) {
+        Some(known) => *known,
+        None if names.len() >= MAX_NAMES => return None,
+        None => {
+            let now: &'static str = Box::leak(name.to_owned().into_boxed_str());
+            names.insert(now);
+            now
+        }
+    };
+    drop(names);
+    let _ = SPAN_NAMES.try_with(|found| remember(&mut found.borrow_mut(), place, now));
+    Some(now)
 }
 
 /// A name, and what it means on a span of each kind, or on one that is not ours.
@@ -73,6 +108,14 @@ const MAX_PLACES: usize = 4_096;
 
 thread_local! {
     static FOUND: RefCell<FxHashMap<usize, &'static Name>> = RefCell::default();
+    static SPAN_NAMES: RefCell<FxHashMap<usize, &'static str>> = RefCell::default();
+}
+
+fn remember<T>(found: &mut FxHashMap<usize, T>, place: usize, now: T) {
+    if found.len() >= MAX_PLACES {
+        found.clear();
+    }
+    found.insert(place, now);
 }
 
 fn found(name: &str) -> Option<&'static Name> {
@@ -82,25 +125,24 @@ fn found(name: &str) -> Option<&'static Name> {
     if let Some(known) = known.filter(|known| known.key.name() == name) {
         return Some(known);
     }
-    let now = kept(name)?;
-    let _ = FOUND.try_with(|found| {
-        let mut found = found.borrow_mut();
-        if found.len() >= MAX_PLACES {
-            found.clear();
-        }
-        found.insert(place, now);
-    });
+    let now = kept(name, MAX_NAMES)?;
+    let _ = FOUND.try_with(|found| remember(&mut found.borrow_mut(), place, now));
     Some(now)
 }
 
 /// The name as it is kept, for all threads and for ever.
-fn kept(name: &str) -> Option<&'static Name> {
+fn kept(name: &str, limit: usize) -> Option<&'static Name> {
+    static STANDARD: LazyLock<FxHashMap<&'static str, Name>> =
+        LazyLock::new(|| mapping::names().map(|name| (name, Name::of(name))).collect());
     static NAMES: LazyLock<Mutex<FxHashMap<&'static str, &'static Name>>> = LazyLock::new(Mutex::default);
+    if let Some(known) = STANDARD.get(name) {
+        return Some(known);
+    }
     let mut names = NAMES.lock();
     if let Some(known) = names.get(name) {
         return Some(known);
     }
-    if names.len() >= MAX_NAMES {
+    if names.len() >= limit {
         return None;
     }
     let text: &'static str = Box::leak(name.to_owned().into_boxed_str());

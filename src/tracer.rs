@@ -84,7 +84,7 @@ where
         beside::builds(Some(&builder.name));
         if self.door.core.named(&builder.name).is_some() && !beside::is_probe(&builder.name) {
             // Whatever else it is called later, is owned.
-            if let Some(name) = names::interned(&builder.name).filter(|_| above::is_renamed(&builder)) {
+            if let Some(name) = names::span_name(&builder.name).filter(|_| above::is_renamed(&builder)) {
                 builder.name = name.into();
             }
             let mut attributes = Vec::with_capacity(ATTRIBUTES);
@@ -122,7 +122,7 @@ fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
         return None;
     }
     match attributes.remove(0).value {
-        Value::String(name) => names::interned(name.as_str()),
+        Value::String(name) => names::span_name(name.as_str()),
         _ => None,
     }
 }
@@ -284,7 +284,7 @@ impl Door {
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
-        let span_name = opened_as.or_else(|| names::interned(&name)).unwrap_or_default();
+        let span_name = opened_as.or_else(|| names::span_name(&name)).unwrap_or_default();
         if opened_as.is_some_and(|opened_as| is_renamed || opened_as != name) {
             self.core.count(fields.apply(Said::Control(Control::Name, Raw::Text(name))));
         }

@@ -228,7 +228,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("ongoing", &["inherited", "kind", "totals", "turn", "words"]),
     ("stats", &["value"]),
     ("visit", &["outside", "value"]),
-    ("names", &["event", "fields", "json", "kind", "mapping", "semconv", "value"]),
+    ("names", &["content", "event", "fields", "json", "kind", "mapping", "semconv", "value"]),
     // Pure from here on.
     ("event", &["content", "failure", "kind", "mapping", "semconv", "value"]),
     ("inherited", &["fields", "semconv"]),
