@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use crate::clock::Anchor;
 use crate::inherited::{Inherited, with_id, with_turn_number};
 use crate::kind::Kind;
-use crate::ongoing::{Body, Ended, Hook, MadeTurn, Turn};
+use crate::ongoing::{Body, Ended, Hook, MadeSpan, MadeTurn, Turn};
 use crate::outside::call_out;
 use crate::totals::Totals;
 use crate::turn::{At, Exchange, Speaking};
@@ -23,6 +23,9 @@ use crate::words::Words;
 
 /// Closed turns that a late service may still name by their number.
 const RECENT_TURNS: usize = 8;
+
+/// Room for turns that is kept though it is empty.
+const SPARE_TURNS: usize = 16;
 
 /// A turn of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +51,10 @@ struct State {
     next_key: u64,
     /// The turn that was opened last.
     open: Option<TurnKey>,
-    turns: FxHashMap<TurnKey, Turn>,
+    /// Boxed, because most conversations have few turns and a table has room for more.
+    turns: FxHashMap<TurnKey, Box<Turn>>,
+    /// The turn of each number that was opened last.
+    numbers: FxHashMap<i64, TurnKey>,
     recent: VecDeque<TurnKey>,
     /// The exchange that is going on, while it is no turn's.
     exchange: Exchange,
@@ -78,8 +84,10 @@ pub(crate) struct Joined {
 pub(crate) enum On {
     /// A span that is there.
     Hook(Hook),
-    /// A made turn, which may have to be started first.
+    /// A made turn, whose span the caller is to start.
     Made(MadeTurn),
+    /// A made turn, whose span another thread is starting; and the conversation's span.
+    Starting(Option<Hook>),
     /// Nothing: the conversation has no span, and no turn is open.
     Nothing,
 }
@@ -159,15 +167,27 @@ impl Conversation {
     }
 
     /// What a service joins: the turn of this number, open or among the last few; else the open turn; else the
-    /// conversation.
+    /// conversation. The turn is held until [`Self::let_go`].
     pub(crate) fn join(&self, number: Option<i64>) -> Joined {
         let mut state = self.state.lock();
-        let numbered = number.and_then(|number| state.numbered(number));
+        let numbered = number.and_then(|number| state.numbers.get(&number).copied());
         let open = state.open.filter(|open| state.turns.get(open).is_some_and(|turn| turn.ended.is_none()));
         match numbered.or(open) {
             Some(key) => state.hang_on(key),
             None => state.itself(),
         }
+    }
+
+    /// The span of a made turn has started, or is lost.
+    pub(crate) fn set_made_span(&self, turn: TurnKey, span: MadeSpan) {
+        if let Some(turn) = self.state.lock().turns.get_mut(&turn) {
+            turn.body = Body::Made(span);
+        }
+    }
+
+    /// The span of a made turn.
+    pub(crate) fn made_span(&self, turn: TurnKey) -> Option<MadeSpan> {
+        self.state.lock().turns.get(&turn)?.made_span().cloned()
     }
 
     /// A made turn was the last one.
@@ -199,6 +219,9 @@ impl Conversation {
         let finish = state.open.and_then(|open| state.end(open, started));
         let last = hook.context.span().span_context().clone();
         let key = state.insert(Turn { number, ..Turn::new(Body::Own(hook), started, inherited) });
+        if let Some(number) = number {
+            state.numbers.insert(number, key);
+        }
         state.last = Some(last);
         if state.owner.is_none() && state.exchange.has_user() {
             state.give_exchange(key);
@@ -259,12 +282,22 @@ impl Conversation {
         let Some(turn) = state.turns.get_mut(&key) else { return left };
         turn.leave(span, ended, used);
         let interrupted = turn.is_interrupted() && turn.ended.is_some_and(|end| started <= end);
-        let finish = turn.is_ready().then_some(key);
-        let is_gone = turn.closed && turn.members == 0 && !state.recent.contains(&key);
-        let gone = is_gone.then(|| state.turns.remove(&key));
+        let (finish, gone) = state.settle(key);
         drop(state);
         call_out(|| drop(gone));
         Left { interrupted, finish }
+    }
+
+    /// A service that joined this turn has opened, or could not. Comes back with a made turn that can be exported now.
+    pub(crate) fn let_go(&self, key: TurnKey) -> Option<TurnKey> {
+        let mut state = self.state.lock();
+        if let Some(turn) = state.turns.get_mut(&key) {
+            turn.members = turn.members.saturating_sub(1);
+        }
+        let (finish, gone) = state.settle(key);
+        drop(state);
+        call_out(|| drop(gone));
+        finish
     }
 
     /// The end of a turn is said, or its interruption, before it closes.
@@ -281,7 +314,7 @@ impl Conversation {
     pub(crate) fn close_turn(&self, key: TurnKey, at: At, failed: bool) -> Option<Ended> {
         let mut state = self.state.lock();
         state.touched = at;
-        let made = state.made(key);
+        let made = state.made_end(key);
         let ended = state.turns.get_mut(&key).filter(|turn| !turn.closed)?.close(at, failed, made);
         if state.owner == Some(key) {
             state.drop_unanswered();
@@ -303,7 +336,7 @@ impl Conversation {
         for turn in state.turns.values_mut().filter(|turn| turn.ended.is_none() && !turn.closed) {
             turn.hung_up = turn.exchange.end().is_none();
         }
-        let made = state.open.filter(|open| state.turns.get(open).is_some_and(Turn::is_made));
+        let made = state.open.filter(|open| state.turns.get(open).is_some_and(|turn| turn.is_made()));
         made.and_then(|made| state.end(made, at))
     }
 
@@ -349,7 +382,7 @@ impl Conversation {
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let state = self.state.lock();
         let is_open = |turn: &Turn| turn.members > 0 || !(turn.closed || turn.is_made());
-        let is_idle = state.span.is_none() && !state.turns.values().any(is_open);
+        let is_idle = state.span.is_none() && !state.turns.values().any(|turn| is_open(turn));
         is_idle.then(|| self.anchor.instant_at(state.touched))
     }
 }
@@ -371,47 +404,80 @@ impl State {
     fn insert(&mut self, turn: Turn) -> TurnKey {
         let key = TurnKey(self.next_key);
         self.next_key += 1;
-        self.turns.insert(key, turn);
+        self.turns.insert(key, Box::new(turn));
         self.open = Some(key);
         key
     }
 
-    fn numbered(&self, number: i64) -> Option<TurnKey> {
-        let named = self.turns.iter().filter(|(_, turn)| turn.number == Some(number));
-        named.map(|(key, _)| *key).max_by_key(|key| key.0)
+    /// Takes a turn out of the table, which shrinks when most of its turns have gone.
+    fn remove(&mut self, key: TurnKey) -> Option<Box<Turn>> {
+        let turn = self.turns.remove(&key)?;
+        if let Some(number) = turn.number.filter(|number| self.numbers.get(number) == Some(&key)) {
+            self.numbers.remove(&number);
+        }
+        if self.turns.len().max(SPARE_TURNS) < self.turns.capacity() / 4 {
+            self.turns.shrink_to(self.turns.len() * 2);
+            self.numbers.shrink_to(self.turns.len() * 2);
+        }
+        Some(turn)
+    }
+
+    /// One member less in this turn: whether it can be exported, and itself if it was kept for that member alone.
+    fn settle(&mut self, key: TurnKey) -> (Option<TurnKey>, Option<Box<Turn>>) {
+        let Some(turn) = self.turns.get(&key) else { return (None, None) };
+        let finish = turn.is_ready().then_some(key);
+        let is_gone = turn.closed && turn.members == 0 && !self.recent.contains(&key);
+        (finish, if is_gone { self.remove(key) } else { None })
     }
 
     /// A service hangs on this turn: from now on it is a turn, with a number.
     fn hang_on(&mut self, key: TurnKey) -> Joined {
         let made = self.made(key);
-        let body = self.turns.get(&key).map(|turn| (turn.body.clone(), turn.inherited.clone()));
-        match (made, body) {
-            (Some(made), _) => Joined { turn: Some(key), inherited: made.inherited.clone(), on: On::Made(made) },
-            (None, Some((Body::Own(hook), inherited))) => Joined { turn: Some(key), inherited, on: On::Hook(hook) },
-            _ => Joined { turn: None, inherited: self.inherited.clone(), on: On::Nothing },
-        }
+        let conversation = || self.span.clone();
+        let Some(turn) = self.turns.get_mut(&key) else { return self.itself() };
+        turn.members += 1;
+        let on = match &mut turn.body {
+            Body::Own(hook) => On::Hook(hook.clone()),
+            Body::Made(MadeSpan::Started(started)) => On::Hook(started.hook.clone()),
+            Body::Made(MadeSpan::Starting) => On::Starting(conversation()),
+            Body::Made(MadeSpan::Lost) => conversation().map_or(On::Nothing, On::Hook),
+            Body::Made(span @ MadeSpan::Unstarted) => {
+                *span = MadeSpan::Starting;
+                made.map_or(On::Nothing, On::Made)
+            }
+        };
+        Joined { turn: Some(key), inherited: turn.inherited.clone(), on }
     }
 
-    /// The start of a made turn, with the number that it gets at last.
+    /// What the span of a made turn starts with, the number that it gets at last included.
     fn made(&mut self, key: TurnKey) -> Option<MadeTurn> {
-        let turn = self.turns.get_mut(&key)?;
-        let Body::Made(span) = &turn.body else { return None };
-        let (conversation, last) = (self.span.clone(), self.last.clone());
+        let turn = self.turns.get_mut(&key).filter(|turn| turn.is_made())?;
         let number = *turn.number.get_or_insert_with(|| {
             self.number = self.number.saturating_add(1);
+            self.numbers.insert(self.number, key);
             self.number
         });
-        let inherited = with_turn_number(&self.inherited, number);
-        turn.inherited = inherited.clone();
-        Some(MadeTurn { span: Arc::clone(span), inherited, started: turn.started, conversation, last })
+        turn.inherited = with_turn_number(&self.inherited, number);
+        Some(MadeTurn { inherited: turn.inherited.clone(), started: turn.started, conversation: self.span.clone() })
+    }
+
+    /// What the span of a made turn ends with, and itself, which is the caller's to start if nobody has.
+    fn made_end(&mut self, key: TurnKey) -> Option<(MadeTurn, MadeSpan)> {
+        let made = self.made(key)?;
+        let Body::Made(span) = &mut self.turns.get_mut(&key)?.body else { return None };
+        let ending = span.clone();
+        if matches!(ending, MadeSpan::Unstarted) {
+            *span = MadeSpan::Starting;
+        }
+        Some((made, ending))
     }
 
     /// A made turn that nobody hangs on and the program's own turn follows was no turn.
     fn drop_announcement(&mut self) {
         let Some(open) = self.open else { return };
         let announced = |turn: &Turn| turn.is_made() && turn.number.is_none();
-        if self.turns.get(&open).is_some_and(announced) {
-            let turn = self.turns.remove(&open);
+        if self.turns.get(&open).is_some_and(|turn| announced(turn)) {
+            let turn = self.remove(open);
             self.open = None;
             if self.owner == Some(open) {
                 self.owner = None;
@@ -424,7 +490,7 @@ impl State {
     /// the next one's.
     fn drop_unanswered(&mut self) {
         let is_unanswered = |turn: &Turn| turn.exchange.bot_started.is_none();
-        if self.owner.is_some_and(|owner| self.turns.get(&owner).is_none_or(is_unanswered)) {
+        if self.owner.is_some_and(|owner| self.turns.get(&owner).is_none_or(|turn| is_unanswered(turn))) {
             self.owner = None;
         }
     }
@@ -451,11 +517,11 @@ impl State {
     fn place_exchange(&mut self) {
         if self.own_turns {
             let waits = |turn: &Turn| turn.ended.is_none() && turn.exchange == Exchange::default();
-            if let Some(open) = self.open.filter(|open| self.turns.get(open).is_some_and(waits)) {
+            if let Some(open) = self.open.filter(|open| self.turns.get(open).is_some_and(|turn| waits(turn))) {
                 self.give_exchange(open);
             }
         } else if let Some(started) = self.exchange.user_started {
-            let made = Turn::new(Body::Made(Arc::default()), started, self.inherited.clone());
+            let made = Turn::new(Body::Made(MadeSpan::Unstarted), started, self.inherited.clone());
             let key = self.insert(made);
             self.give_exchange(key);
         }
@@ -470,7 +536,7 @@ impl State {
 
     /// Keeps the last few closed turns, and those that services are still open in. What is forgotten is to be dropped
     /// outside of the lock: its context may hold values of the program's.
-    fn forget_old(&mut self) -> Option<Turn> {
+    fn forget_old(&mut self) -> Option<Box<Turn>> {
         if self.recent.len() <= RECENT_TURNS {
             return None;
         }
@@ -481,6 +547,69 @@ impl State {
             self.owner = None;
             self.exchange = turn.exchange.without_user();
         }
-        if is_in_use { None } else { self.turns.remove(&oldest) }
+        if is_in_use { None } else { self.remove(oldest) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conversation, Hook, TurnKey};
+    use crate::clock::Anchor;
+    use crate::inherited::Inherited;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    fn with_turns(turns: i64) -> (Arc<Conversation>, Vec<TurnKey>) {
+        let conversation = Conversation::new(Anchor::now(), None, Inherited::default());
+        let open = |number| conversation.open_turn(Hook::default(), Some(number), number, Inherited::default()).0;
+        let turns = (1..=turns).map(open).collect();
+        (conversation, turns)
+    }
+
+    /// The shortest of some times that it takes to find turns by their number.
+    fn find(turns: i64) -> Duration {
+        let (conversation, _) = with_turns(turns);
+        let find = || {
+            let start = Instant::now();
+            for number in 1..=10 {
+                assert!(conversation.join(Some(turns * number / 10)).turn.is_some());
+            }
+            start.elapsed()
+        };
+        (0..20).map(|_| find()).min().unwrap()
+    }
+
+    #[test]
+    fn a_turn_is_found_by_its_number_among_many_as_among_few() {
+        let (few, many) = (find(10), find(50_000));
+        assert!(many < few * 50, "{few:?} {many:?}");
+    }
+
+    #[test]
+    fn the_last_turn_of_a_number_is_found_by_it_and_none_that_is_forgotten() {
+        let (conversation, first) = with_turns(1);
+        let again = conversation.open_turn(Hook::default(), Some(1), 2, Inherited::default()).0;
+        assert_eq!(conversation.join(Some(1)).turn, Some(again));
+        for turn in [again, first[0]] {
+            conversation.let_go(turn);
+            conversation.close_turn(turn, 3, false);
+        }
+        for number in 2..=20 {
+            let other = conversation.open_turn(Hook::default(), Some(number), number, Inherited::default()).0;
+            conversation.close_turn(other, number, false);
+        }
+        assert_eq!(conversation.join(Some(1)).turn, None);
+    }
+
+    #[test]
+    fn closed_turns_leave_no_room_behind() {
+        let (conversation, turns) = with_turns(10_000);
+        for turn in turns {
+            conversation.close_turn(turn, 10_001, false);
+        }
+        let state = conversation.state.lock();
+        assert!(state.turns.capacity() < 100, "{}", state.turns.capacity());
+        assert!(state.numbers.capacity() < 100, "{}", state.numbers.capacity());
+        drop(state);
     }
 }

@@ -272,6 +272,23 @@ impl Fields {
         at_start
     }
 
+    /// The attributes that the span was started with.
+    pub(crate) fn sent(&self) -> Keys {
+        let mut sent = Keys::default();
+        for attribute in self.attributes.iter().filter(|attribute| attribute.sent) {
+            sent.insert(attribute.key);
+        }
+        sent
+    }
+
+    /// Brings the fields of a span that was started with these attributes to where they were after its start.
+    pub(crate) fn resume(&mut self, sent: &Keys) {
+        self.started = true;
+        for attribute in self.attributes.iter_mut().filter(|attribute| sent.has(attribute.key)) {
+            attribute.sent = true;
+        }
+    }
+
     /// Everything that is not on the exported span yet, once.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
         self.held = Keys::default();

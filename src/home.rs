@@ -15,11 +15,12 @@ use crate::fields::Fields;
 use crate::inherited::{Inherited, of_id, text, with, with_id};
 use crate::kind::Kind;
 use crate::live::Inserted;
-use crate::made::{hang_up, start_made};
+use crate::made::{hang_up, soon_started, start_made, turn_origin};
 use crate::ongoing::Hook;
 use crate::open::OpenSpan;
 use crate::placement::{Found, Place, place};
 use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
+use crate::span::Origin;
 use crate::traceparent;
 use crate::value::Refusal;
 
@@ -34,15 +35,16 @@ pub(crate) struct Ancestor {
 impl Ancestor {
     /// The same, with a span of the program's own in between that has this context.
     pub(crate) fn behind(self, context: Context) -> Self {
-        let span = self.home.hook.and_then(|hook| hook.span);
-        Self { kind: None, home: Home { hook: Some(Hook { context, span }), ..self.home } }
+        let hook = Hook { context, ..self.home.hook.unwrap_or_default() };
+        Self { kind: None, home: Home { hook: Some(hook), ..self.home } }
     }
 
     /// What is to be known of an open span.
     pub(crate) fn of(id: u64, open: &OpenSpan) -> Self {
         let home = Home {
-            hook: Some(Hook { context: open.context.clone(), span: Some(id) }),
+            hook: Some(Hook { context: open.context.clone(), span: Some(id), told_late: open.told_late }),
             attached: false,
+            holds_turn: false,
             inherited: open.inherited.clone(),
             anchor: Some(open.anchor),
             conversation: open.conversation.clone(),
@@ -64,6 +66,8 @@ pub(crate) struct Home {
     pub(crate) anchor: Option<Anchor>,
     pub(crate) conversation: Option<Arc<Conversation>>,
     pub(crate) turn: Option<TurnKey>,
+    /// It has joined that turn, which is not exported before [`Conversation::let_go`].
+    pub(crate) holds_turn: bool,
     pub(crate) ours: Option<Kind>,
     pub(crate) ours_id: Option<u64>,
 }
@@ -121,14 +125,22 @@ pub(crate) fn home(
 impl Home {
     fn joined(self, core: &Core, joined: Option<Joined>) -> Self {
         let Some(Joined { turn, inherited, on }) = joined else { return self };
+        let made = self.conversation.as_deref().zip(turn);
         let hook = match on {
             On::Hook(hook) => Some(hook),
-            On::Made(made) => {
-                start_made(core, self.conversation.as_deref(), &made).map(|context| Hook { context, span: None })
+            On::Made(made_turn) => {
+                let started = made.and_then(|(conversation, turn)| start_made(core, conversation, turn, &made_turn));
+                started.map(|started| started.hook).or(made_turn.conversation)
+            }
+            On::Starting(beside) => {
+                made.and_then(|(conversation, turn)| soon_started(conversation, turn)).or_else(|| {
+                    core.counters().beside_turn();
+                    beside
+                })
             }
             On::Nothing => None,
         };
-        Self { hook: hook.or(self.hook), inherited, turn, ..self }
+        Self { hook: hook.or(self.hook), inherited, turn, holds_turn: turn.is_some(), ..self }
     }
 }
 
@@ -201,42 +213,44 @@ fn inserted(core: &Core, inserted: Inserted, now: Instant) {
     if inserted.refused {
         core.counters().over_limit();
     }
-    for evicted in inserted.evicted {
+    evict(core, inserted.evicted, now);
+}
+
+fn evict(core: &Core, idle: Vec<Arc<Conversation>>, now: Instant) {
+    for conversation in idle {
         core.counters().evicted();
-        hang_up(core, &evicted, now, false);
+        hang_up(core, &conversation, now, false);
     }
 }
 
-/// The context that the exported span starts in, and what it is linked to.
+/// Where the exported span starts, and what it is linked to.
 pub(crate) fn parent(
     core: &Core,
     kind: Option<Kind>,
     fields: &Fields,
     home: &Home,
     attached: Option<&Context>,
-) -> (Context, Vec<SpanContext>) {
-    let mut links = Vec::new();
-    let conversation = home.conversation.as_ref().filter(|_| kind == Some(Kind::Turn));
-    let apart = core.options.trace_per == TracePer::Turn && home.turn.is_none();
-    let mut parent = match &home.hook {
-        Some(hook) if conversation.is_some() && apart => {
-            links.push(hook.context.span().span_context().clone());
-            Context::new()
-        }
+) -> (Origin, Vec<SpanContext>) {
+    let around = match &home.hook {
         Some(hook) => with_attached_values(&hook.context, attached),
         None if home.attached => attached.cloned().unwrap_or_else(Context::current),
         None => Context::new(),
     };
-    if let Some(conversation) = conversation.filter(|conversation| apart || !conversation.has_span()) {
-        links.extend(conversation.last_turn());
-    }
-    let Some((traceparent, tracestate)) = fields.remote_parent() else { return (parent, links) };
+    let (mut origin, mut links) = match home.conversation.as_ref().filter(|_| kind == Some(Kind::Turn)) {
+        Some(conversation) => {
+            // A turn within a turn stays there.
+            let own_trace = core.options.trace_per == TracePer::Turn && home.turn.is_none();
+            turn_origin(own_trace, home.hook.as_ref(), around, conversation)
+        }
+        None => (Origin::below(around), Vec::new()),
+    };
+    let Some((traceparent, tracestate)) = fields.remote_parent() else { return (origin, links) };
     match traceparent::parse(traceparent, tracestate) {
         None => core.counters().refused(Refusal::OutOfRange),
         Some(remote) if home.hook.is_some() => links.push(remote),
-        Some(remote) => parent = parent.with_remote_span_context(remote),
+        Some(remote) => origin.parent = origin.parent.with_remote_span_context(remote),
     }
-    (parent, links)
+    (origin, links)
 }
 
 /// The parent's context, or the attached one if that is the parent's too: then it may hold baggage and other values

@@ -58,7 +58,11 @@ pub(crate) struct Opening<'a> {
 pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u64, Context)> {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links, attributes } =
         opening;
+    let told_late = core.told_late.load(Ordering::Acquire);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
+    // Complete is what it inherits up to where that was complete for what it hangs on: what is recorded since, it takes at its end.
+    let told_late = home.hook.as_ref().map_or(told_late, |hook| hook.told_late);
+    let held = if home.holds_turn { home.conversation.clone().zip(home.turn) } else { None };
     let inherits_id = text(&home.inherited, CONVERSATION_ID).is_some();
     let around = home.conversation.as_ref().filter(|_| !inherits_id).and_then(|conversation| conversation.id());
     if home.conversation.is_none() || kind == Some(Kind::Conversation) {
@@ -66,12 +70,12 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
     }
     let anchor_of = |conversation: &Arc<Conversation>| conversation.anchor;
     let anchor = home.anchor.or(home.conversation.as_ref().map(anchor_of)).unwrap_or_else(Anchor::now);
-    let (parent, more_links) = parent(core, kind, &fields, &home, attached);
+    let (origin, more_links) = parent(core, kind, &fields, &home, attached);
     for link in &mut links {
         link.attributes = finish::linked(core, std::mem::take(&mut link.attributes));
     }
     links.extend(more_links.into_iter().map(Link::with_context));
-    let mut inherited = with_baggage(core, home.inherited.clone(), &parent);
+    let mut inherited = with_baggage(core, home.inherited.clone(), &origin.parent);
     if let Some(id) = around.filter(|_| text(&inherited, CONVERSATION_ID).is_none()) {
         inherited = with_id(&inherited, &id);
     }
@@ -92,13 +96,16 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         kind,
         span_name,
         dialects: core.options.dialects,
-        parent: &parent,
+        origin: &origin,
         links,
         attributes,
         start: anchor.wall(started),
     };
-    let context = span::start(&*core.tracer, core.counters(), start, &mut fields)?;
-    let id = id.unwrap_or_else(|| core.open.id_of(&context, &parent));
+    let Some(context) = span::start(&*core.tracer, core.counters(), start, &mut fields) else {
+        let_go(core, held, now);
+        return None;
+    };
+    let id = id.unwrap_or_else(|| core.open.id_of(&context, &origin.parent));
     let mut open = Box::new(OpenSpan {
         kind,
         ours: kind.or(home.ours),
@@ -116,7 +123,7 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         started,
         first_chunk: None,
         failure: None,
-        told_late: core.told_late.load(Ordering::Acquire),
+        told_late,
         during_panic: thread::panicking(),
         fields,
         context: context.clone(),
@@ -125,7 +132,15 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
     core.open.insert(id, open);
     count_conversation(core, kind, 1);
     finish_made(core, finish, now, false);
+    let_go(core, held, now);
     Some((id, context))
+}
+
+/// The turn that a service has joined may be exported from now on, if the service is not open in it.
+fn let_go(core: &Core, held: Option<Made>, now: Instant) {
+    let Some((conversation, turn)) = held else { return };
+    let finish = conversation.let_go(turn);
+    finish_made(core, finish.map(|turn| (conversation, turn)), now, false);
 }
 
 /// Takes a recorded value in. The span is locked while `read` reads it: that may call nothing of someone else's.
@@ -364,7 +379,7 @@ type Made = (Arc<Conversation>, TurnKey);
 fn join(id: u64, open: &mut OpenSpan) -> Option<Made> {
     let conversation = open.conversation.as_ref()?;
     let started = conversation.anchor.at(open.started);
-    let hook = || Hook { context: open.context.clone(), span: Some(id) };
+    let hook = || Hook { context: open.context.clone(), span: Some(id), told_late: open.told_late };
     match open.kind? {
         Kind::Conversation => {
             open.turn = None;

@@ -177,7 +177,7 @@ mod tests {
         let now = Instant::now();
         for id in ["a", "b", "c"] {
             let (id, conversation) = conversation(id);
-            conversation.set_span(crate::ongoing::Hook { context: opentelemetry::Context::new(), span: None });
+            conversation.set_span(crate::ongoing::Hook::default());
             assert_eq!(live.insert(&id, &conversation, now).refused, &*id == "c");
         }
         assert_eq!(live.all().len(), 2);

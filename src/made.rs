@@ -1,9 +1,10 @@
 //! Who starts and ends the turns that speaking events make?
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use opentelemetry::trace::{Link, TraceContextExt};
+use opentelemetry::trace::{Link, SpanContext, TraceContextExt};
 use opentelemetry::{Context, Value};
 
 use crate::conversation::{Conversation, TurnKey};
@@ -12,14 +13,18 @@ use crate::fields::Fields;
 use crate::finish::{self, Finishing};
 use crate::inherited::take_over;
 use crate::kind::Kind;
-use crate::ongoing::{Ended, MadeTurn};
+use crate::ongoing::{Ended, Hook, MadeSpan, MadeTurn, Started};
 use crate::semconv::{
     END_REASON, INCOMPLETE, INTERRUPTED, INTERRUPTION_SOURCE, LATENCY_AGGREGATION, LATENCY_LLM, LATENCY_PLAYOUT,
     LATENCY_SYNTHESIS, LATENCY_TOOL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, USER_TO_AGENT_LATENCY,
 };
-use crate::span;
+use crate::span::{self, Origin};
 use crate::totals::Totals;
 use crate::turn::{EndReason, Latency, Part, Speaking};
+
+/// How long a service gives way to the thread that starts its turn: far more than a tracer takes, and nothing that a program
+/// would notice.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Somebody starts or stops to speak.
 pub(crate) fn hear(core: &Core, conversation: &Arc<Conversation>, speaking: Speaking, at: Instant) {
@@ -36,35 +41,60 @@ pub(crate) fn hang_up(core: &Core, conversation: &Arc<Conversation>, now: Instan
     finish_made(core, finish.map(|turn| (Arc::clone(conversation), turn)), now, incomplete);
 }
 
-/// Starts the span of a turn that speaking events made, if nobody has. Whoever else wants it waits for its sampler.
-pub(crate) fn start_made(core: &Core, conversation: Option<&Conversation>, made: &MadeTurn) -> Option<Context> {
-    let anchor = conversation?.anchor;
-    let start = || {
-        let apart = core.options.trace_per == TracePer::Turn;
-        let mut links = Vec::new();
-        let parent = match &made.conversation {
-            Some(hook) if apart => {
-                links.push(hook.context.span().span_context().clone());
-                Context::new()
-            }
-            Some(hook) => hook.context.clone(),
-            None => Context::new(),
-        };
-        if apart || made.conversation.is_none() {
-            links.extend(made.last.clone());
-        }
-        let start = span::Opening {
-            kind: Some(Kind::Turn),
-            span_name: "turn",
-            dialects: core.options.dialects,
-            parent: &parent,
-            links: links.into_iter().map(Link::with_context).collect(),
-            attributes: Vec::new(),
-            start: anchor.wall_at(made.started),
-        };
-        span::start(&*core.tracer, core.counters(), start, &mut made_fields(core, made))
+/// Starts the span of a turn that speaking events made: the caller has found it unstarted, and nobody else starts it.
+pub(crate) fn start_made(core: &Core, conversation: &Conversation, turn: TurnKey, made: &MadeTurn) -> Option<Started> {
+    let Hook { context: around, span, told_late } = made.conversation.clone().unwrap_or_default();
+    let own_trace = core.options.trace_per == TracePer::Turn;
+    let (origin, links) = turn_origin(own_trace, made.conversation.as_ref(), around, conversation);
+    let start = span::Opening {
+        kind: Some(Kind::Turn),
+        span_name: "turn",
+        dialects: core.options.dialects,
+        origin: &origin,
+        links: links.into_iter().map(Link::with_context).collect(),
+        attributes: Vec::new(),
+        start: conversation.anchor.wall_at(made.started),
     };
-    made.span.get_or_init(start).clone()
+    let mut fields = made_fields(core, made);
+    let context = span::start(&*core.tracer, core.counters(), start, &mut fields);
+    let started = context.map(|context| Started { hook: Hook { context, span, told_late }, sent: fields.sent() });
+    conversation.set_made_span(turn, started.clone().map_or(MadeSpan::Lost, MadeSpan::Started));
+    started
+}
+
+/// The span of a made turn that another thread is starting, if that is done within a moment. It may never be: the sampler that
+/// the other thread has called may wait for this one.
+pub(crate) fn soon_started(conversation: &Conversation, turn: TurnKey) -> Option<Hook> {
+    let start = Instant::now();
+    loop {
+        match conversation.made_span(turn)? {
+            MadeSpan::Started(started) => return Some(started.hook),
+            MadeSpan::Starting if start.elapsed() < MOMENT => thread::yield_now(),
+            MadeSpan::Starting | MadeSpan::Unstarted | MadeSpan::Lost => return None,
+        }
+    }
+}
+
+/// Where a turn starts that hangs on `hook`, in this context, and what it is linked to. A turn with a trace of its own is a root,
+/// linked to what it would hang on and to the turn before; so is a turn of a conversation without a span, to the turn before.
+pub(crate) fn turn_origin(
+    own_trace: bool,
+    hook: Option<&Hook>,
+    around: Context,
+    conversation: &Conversation,
+) -> (Origin, Vec<SpanContext>) {
+    let mut links = Vec::new();
+    let origin = match hook.filter(|_| own_trace) {
+        Some(hook) => {
+            links.push(hook.context.span().span_context().clone());
+            Origin::root_in(around)
+        }
+        None => Origin::below(around),
+    };
+    if own_trace || !conversation.has_span() {
+        links.extend(conversation.last_turn());
+    }
+    (origin, links)
 }
 
 fn made_fields(core: &Core, made: &MadeTurn) -> Fields {
@@ -79,11 +109,16 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
     let Some((conversation, turn)) = finish else { return };
     let anchor = conversation.anchor;
     let Some(ended) = conversation.close_turn(turn, anchor.at(now), false) else { return };
-    let Some(made) = &ended.made else { return };
-    let Some(context) = start_made(core, Some(&conversation), made) else { return };
+    let Some((made, span)) = &ended.made else { return };
+    let started = match span {
+        MadeSpan::Unstarted => start_made(core, &conversation, turn, made),
+        MadeSpan::Started(started) => Some(started.clone()),
+        MadeSpan::Starting | MadeSpan::Lost => None,
+    };
+    let Some(Started { hook: Hook { context, .. }, sent }) = started else { return };
     conversation.set_last_turn(context.span().span_context().clone());
     let mut fields = made_fields(core, made);
-    span::resume(&mut fields, Kind::Turn, "turn", core.options.dialects);
+    span::resume(&mut fields, Kind::Turn, "turn", core.options.dialects, &sent);
     write_end(&mut fields, &ended, incomplete);
     if incomplete {
         fields.assume(INCOMPLETE, Value::Bool(true));

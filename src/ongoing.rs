@@ -1,12 +1,10 @@
 //! What is known of a turn while it goes on?
 
-use std::sync::{Arc, OnceLock};
-
 use opentelemetry::Context;
-use opentelemetry::trace::SpanContext;
 
 use crate::inherited::Inherited;
 use crate::kind::Kind;
+use crate::semconv::Keys;
 use crate::totals::Totals;
 use crate::turn::{At, Call, EndReason, Exchange, Latency};
 use crate::words::Words;
@@ -15,11 +13,13 @@ use crate::words::Words;
 const MAX_CALLS: usize = 1_024;
 
 /// An exported span that others can hang on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Hook {
     pub(crate) context: Context,
-    /// Its id in `tracing`; a made turn has none.
+    /// Its id in `tracing`; a made turn has its conversation's.
     pub(crate) span: Option<u64>,
+    /// The value of [`Core::told_late`](crate::core::Core::told_late) up to which it has inherited everything.
+    pub(crate) told_late: u64,
 }
 
 /// One turn of a conversation.
@@ -39,7 +39,7 @@ pub(crate) struct Turn {
     pub(crate) interrupted: Option<bool>,
     pub(crate) hung_up: bool,
     pub(crate) closed: bool,
-    /// Services that are open in it.
+    /// Services that are open in it, or are about to open: while there is one, an ended turn is not exported.
     pub(crate) members: usize,
 }
 
@@ -48,20 +48,36 @@ pub(crate) struct Turn {
 pub(crate) enum Body {
     /// The program's own span.
     Own(Hook),
-    /// Made of speaking events: its span starts when the first service hangs on it, or when it ends.
-    Made(Arc<OnceLock<Option<Context>>>),
+    /// Made of speaking events.
+    Made(MadeSpan),
 }
 
-/// A turn that speaking events made, as it starts.
+/// The exported span of a turn that speaking events made.
+#[derive(Debug, Clone)]
+pub(crate) enum MadeSpan {
+    /// It starts when the first service hangs on the turn, or when the turn ends.
+    Unstarted,
+    /// The thread that found it unstarted is calling the tracer.
+    Starting,
+    Started(Started),
+    /// The tracer panicked.
+    Lost,
+}
+
+/// A span that has started.
+#[derive(Debug, Clone)]
+pub(crate) struct Started {
+    pub(crate) hook: Hook,
+    /// The attributes that it was started with.
+    pub(crate) sent: Keys,
+}
+
+/// What the span of a turn that speaking events made starts with.
 #[derive(Debug, Clone)]
 pub(crate) struct MadeTurn {
-    /// Its span, once somebody has started it; `None` in it when that panicked.
-    pub(crate) span: Arc<OnceLock<Option<Context>>>,
     pub(crate) inherited: Inherited,
     pub(crate) started: At,
     pub(crate) conversation: Option<Hook>,
-    /// The turn before.
-    pub(crate) last: Option<SpanContext>,
 }
 
 /// A turn at its end.
@@ -74,8 +90,8 @@ pub(crate) struct Ended {
     pub(crate) by_user: bool,
     pub(crate) latency: Option<Latency>,
     pub(crate) totals: Totals,
-    /// Its span is still to be ended, if it is one that speaking events made.
-    pub(crate) made: Option<MadeTurn>,
+    /// Its span is still to be ended, and may be still to be started, if it is one that speaking events made.
+    pub(crate) made: Option<(MadeTurn, MadeSpan)>,
 }
 
 impl Turn {
@@ -116,7 +132,7 @@ impl Turn {
     }
 
     /// It closes, or is exported: what is known of it now is what is said of it.
-    pub(crate) fn close(&mut self, at: At, failed: bool, made: Option<MadeTurn>) -> Ended {
+    pub(crate) fn close(&mut self, at: At, failed: bool, made: Option<(MadeTurn, MadeSpan)>) -> Ended {
         self.closed = true;
         let calls = std::mem::take(&mut self.calls);
         let interrupted = self.is_interrupted();
@@ -142,6 +158,14 @@ impl Turn {
 
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupted.unwrap_or(self.exchange.interrupted.is_some())
+    }
+
+    /// Its span, if speaking events made it.
+    pub(crate) fn made_span(&self) -> Option<&MadeSpan> {
+        match &self.body {
+            Body::Made(span) => Some(span),
+            Body::Own(_) => None,
+        }
     }
 
     /// Whether speaking events made it.

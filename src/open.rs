@@ -51,8 +51,7 @@ pub(crate) struct OpenSpan {
     pub(crate) first_chunk: Option<Duration>,
     /// What the first `ERROR` event in it said, or a panic.
     pub(crate) failure: Option<Failure>,
-    /// What [`Core::told_late`](crate::core::Core::told_late) was when it opened: as long as it still is, the span has
-    /// inherited everything.
+    /// The value of [`Core::told_late`](crate::core::Core::told_late) up to which the span has inherited everything.
     pub(crate) told_late: u64,
     /// It opened while a panic was going on: that panic is none of its own.
     pub(crate) during_panic: bool,

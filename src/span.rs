@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use opentelemetry::baggage::{Baggage, BaggageExt};
 use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
@@ -15,7 +16,7 @@ use crate::fields::{Fields, StatusCode};
 use crate::kind::Kind;
 use crate::mapping;
 use crate::outside;
-use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, OPERATION_NAME};
+use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, Keys, OPERATION_NAME};
 use crate::stats::Counters;
 
 /// What a span is when it opens, apart from its fields.
@@ -25,17 +26,43 @@ pub(crate) struct Opening<'a> {
     /// The name that `tracing` knows it by.
     pub(crate) span_name: &'static str,
     pub(crate) dialects: Dialects,
-    pub(crate) parent: &'a Context,
+    pub(crate) origin: &'a Origin,
     pub(crate) links: Vec<Link>,
     /// What it has from its start on, besides its fields.
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) start: SystemTime,
 }
 
+/// Where a span starts.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    /// The context that samplers and span processors see: they take a span in it for the parent.
+    pub(crate) parent: Context,
+    /// The context whose values the new span's context keeps, if that is not `parent`.
+    pub(crate) values: Option<Context>,
+}
+
+impl Origin {
+    pub(crate) fn below(parent: Context) -> Self {
+        Self { parent, values: None }
+    }
+
+    /// A root where all of `context` holds but its span. OpenTelemetry can't take a span out of a context, so samplers and
+    /// span processors see the context's baggage and no other values.
+    pub(crate) fn root_in(context: Context) -> Self {
+        let mut parent = Context::new();
+        if !context.baggage().is_empty() {
+            let entries = context.baggage().iter().map(|(key, entry)| (key.clone(), entry.clone()));
+            parent = parent.with_baggage(entries.collect::<Baggage>());
+        }
+        Self { parent, values: Some(context) }
+    }
+}
+
 /// A tracer of any type.
 pub(crate) trait Starts: Send + Sync {
-    /// Starts a span below the one in `parent`, and gives that context with the span in it.
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context;
+    /// Starts a span, and gives the context with the span in it.
+    fn start(&self, builder: SpanBuilder, origin: &Origin) -> Context;
 }
 
 impl<T> Starts for T
@@ -43,8 +70,9 @@ where
     T: Tracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
-        parent.with_span(self.build_with_context(builder, parent))
+    fn start(&self, builder: SpanBuilder, origin: &Origin) -> Context {
+        let Origin { parent, values } = origin;
+        values.as_ref().unwrap_or(parent).with_span(self.build_with_context(builder, parent))
     }
 }
 
@@ -55,22 +83,22 @@ pub(crate) fn start(
     opening: Opening<'_>,
     fields: &mut Fields,
 ) -> Option<Context> {
-    let Opening { kind, span_name, dialects, parent, links, attributes, start } = opening;
+    let Opening { kind, span_name, dialects, origin, links, attributes, start } = opening;
     name_operation(kind, span_name, dialects, fields);
     let span_kind = fields.span_kind().unwrap_or_else(|| kind.map_or(SpanKind::Internal, mapping::span_kind));
     let mut builder =
         SpanBuilder::from_name(name(kind, span_name, dialects, fields)).with_kind(span_kind).with_start_time(start);
     builder.attributes = Some(fields.start(attributes));
     builder.links = (!links.is_empty()).then_some(links);
-    let context = call_out(counters, || tracer.start(builder, parent))?;
+    let context = call_out(counters, || tracer.start(builder, origin))?;
     counters.opened();
     Some(context)
 }
 
-/// Brings the fields of a span that was started with equal ones to where they were after its start.
-pub(crate) fn resume(fields: &mut Fields, kind: Kind, span_name: &'static str, dialects: Dialects) {
+/// Brings the fields of a span that was started with some of them to where they are after a start.
+pub(crate) fn resume(fields: &mut Fields, kind: Kind, span_name: &'static str, dialects: Dialects, sent: &Keys) {
     name_operation(Some(kind), span_name, dialects, fields);
-    drop(fields.start(Vec::new()));
+    fields.resume(sent);
 }
 
 fn name_operation(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields: &mut Fields) {

@@ -29,6 +29,9 @@ pub struct Stats {
     pub conversations_over_limit: u64,
     /// Conversations without a span of their own that were forgotten because nothing happened in them.
     pub conversations_evicted: u64,
+    /// Services that hang on their conversation, or are roots, because another thread was still starting the span of the turn
+    /// that speaking events had made for them. They count as that turn's in everything else.
+    pub services_beside_turn: u64,
     /// What became of the spans that [`Telemetry`](crate::Telemetry) sends over OTLP; all zero where it sends none.
     pub otlp: Exports,
     /// What became of the spans that [`Telemetry`](crate::Telemetry) prints; all zero where it prints none.
@@ -213,6 +216,7 @@ pub(crate) struct Counters {
     names: AtomicU64,
     over_limit: AtomicU64,
     evicted: AtomicU64,
+    beside_turn: AtomicU64,
     pub(crate) otlp: Arc<Tally>,
     pub(crate) console: Arc<Tally>,
     pub(crate) metrics: Arc<Attempts>,
@@ -261,6 +265,10 @@ impl Counters {
         self.evicted.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn beside_turn(&self) {
+        self.beside_turn.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether none of our spans is open.
     pub(crate) fn none_is_open(&self) -> bool {
         self.closed.load(Ordering::Relaxed) == self.opened.load(Ordering::Relaxed)
@@ -286,6 +294,7 @@ impl Counters {
             names_over_limit: read(&self.names),
             conversations_over_limit: read(&self.over_limit),
             conversations_evicted: read(&self.evicted),
+            services_beside_turn: read(&self.beside_turn),
             otlp: self.otlp.exports(),
             console: self.console.exports(),
             metrics_exported,

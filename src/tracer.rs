@@ -28,7 +28,7 @@ use crate::outside::{call_out, caught, is_calling_out, quietly};
 use crate::panicking;
 use crate::scopes::Scopes;
 use crate::semconv::EVENT_TARGET;
-use crate::span::Starts;
+use crate::span::{Origin, Starts};
 use crate::turn::Speaking;
 use crate::value::{Raw, Refusal};
 
@@ -176,8 +176,8 @@ where
     T: Tracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
-        Starts::start(&*self.0, builder, parent)
+    fn start(&self, builder: SpanBuilder, origin: &Origin) -> Context {
+        Starts::start(&*self.0, builder, origin)
     }
 }
 

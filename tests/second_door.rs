@@ -10,6 +10,8 @@ mod events;
 mod fields;
 #[path = "foreign.rs"]
 mod foreign;
+#[path = "inferred_turns.rs"]
+mod inferred_turns;
 #[path = "kinds.rs"]
 mod kinds;
 #[path = "libraries.rs"]
