@@ -56,6 +56,7 @@ fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64
         (None, Some(around)) => around,
         (None, None) => return false,
     };
+    home::forget_idle(core, happening.now);
     made::hear(core, &conversation, speaking, happening.at());
     true
 }

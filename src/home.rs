@@ -216,6 +216,13 @@ fn inserted(core: &Core, inserted: Inserted, now: Instant) {
     evict(core, inserted.evicted, now);
 }
 
+/// Forgets conversations without a span in which nothing has happened for long, a part of them now and then.
+pub(crate) fn forget_idle(core: &Core, now: Instant) {
+    if let Some(idle) = core.live.sweep(now) {
+        evict(core, idle, now);
+    }
+}
+
 fn evict(core: &Core, idle: Vec<Arc<Conversation>>, now: Instant) {
     for conversation in idle {
         core.counters().evicted();

@@ -17,7 +17,7 @@ use crate::event::Moment;
 use crate::failure::Failure;
 use crate::fields::{Fields, Plan, Said};
 use crate::finish::{self, Finishing};
-use crate::home::{Ancestor, Home, home, learn_id, number_of, own_conversation, parent, with_baggage};
+use crate::home::{Ancestor, Home, forget_idle, home, learn_id, number_of, own_conversation, parent, with_baggage};
 use crate::inherited::{Inherited, outside_of_turns, passed_on, take_over, text, with_id};
 use crate::kind::Kind;
 use crate::made::{finish_made, hang_up, write_end};
@@ -58,6 +58,7 @@ pub(crate) struct Opening<'a> {
 pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u64, Context)> {
     let Opening { id, kind, span_name, plan, mut fields, ancestor, explicit, root, attached, mut links, attributes } =
         opening;
+    forget_idle(core, now);
     let told_late = core.told_late.load(Ordering::Acquire);
     let mut home = home(core, kind, &fields, ancestor, explicit, root);
     // Complete is what it inherits up to where that was complete for what it hangs on: what is recorded since, it takes at its end.

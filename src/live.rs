@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -22,12 +22,18 @@ const IDLE_WHEN_FULL: Duration = Duration::from_secs(10);
 /// How often a shard is looked through when there is no more room.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Until the next shard is looked through, while there is room.
+const STEP: u64 = 600_000_000_000 / SHARDS as u64;
+
 /// Conversations by their id, from any thread. Bounded: what finds no room is not found by its id.
 #[derive(Debug)]
 pub(crate) struct Live {
     shards: Box<[Mutex<Shard>]>,
     count: AtomicUsize,
     limit: usize,
+    created: Instant,
+    /// When the next shard is to be looked through, in nanoseconds since `created`.
+    due: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +53,13 @@ pub(crate) struct Inserted {
 
 impl Live {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), count: AtomicUsize::new(0), limit }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            count: AtomicUsize::new(0),
+            limit,
+            created: Instant::now(),
+            due: AtomicU64::new(STEP),
+        }
     }
 
     /// The conversation of this id.
@@ -84,11 +96,10 @@ impl Live {
         now: Instant,
     ) -> Inserted {
         let mut inserted = Inserted::default();
-        let (due, idle) =
-            if self.count.load(Ordering::Relaxed) < self.limit { (IDLE, IDLE) } else { (SWEEP, IDLE_WHEN_FULL) };
-        if shard.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= due) {
+        let is_full = self.count.load(Ordering::Relaxed) >= self.limit;
+        if is_full && shard.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
             shard.swept = Some(now);
-            inserted.evicted = shard.sweep(now, idle);
+            inserted.evicted = shard.sweep(now, IDLE_WHEN_FULL);
             self.count.fetch_sub(inserted.evicted.len(), Ordering::Relaxed);
         }
         let is_known = shard.conversations.contains_key(id);
@@ -99,6 +110,27 @@ impl Live {
             inserted.refused = true;
         }
         inserted
+    }
+
+    /// Takes out what is idle in the next shard, if that is due: each shard has its turn once in [`IDLE`]. After a longer rest
+    /// one shard is due after the other.
+    #[inline]
+    pub(crate) fn sweep(&self, now: Instant) -> Option<Vec<Arc<Conversation>>> {
+        let elapsed = u64::try_from(now.saturating_duration_since(self.created).as_nanos()).unwrap_or(u64::MAX);
+        let due = self.due.load(Ordering::Relaxed);
+        if elapsed < due { None } else { self.sweep_next(now, due, elapsed) }
+    }
+
+    #[cold]
+    fn sweep_next(&self, now: Instant, due: u64, elapsed: u64) -> Option<Vec<Arc<Conversation>>> {
+        let behind = elapsed.saturating_sub(STEP * (SHARDS as u64 - 1));
+        let next = behind.max(due) / STEP * STEP + STEP;
+        // Another thread may be quicker: the shard is its.
+        self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        let shard = self.shards.get(usize::try_from(next / STEP).ok()? % SHARDS)?;
+        let idle = shard.lock().sweep(now, IDLE);
+        self.count.fetch_sub(idle.len(), Ordering::Relaxed);
+        Some(idle)
     }
 
     /// Forgets a conversation, unless another one has its id by now.
@@ -146,12 +178,12 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use super::{IDLE, Live};
+    use super::{IDLE, Live, SHARDS};
     use crate::clock::Anchor;
     use crate::conversation::Conversation;
     use crate::inherited::Inherited;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn conversation(id: &str) -> (Arc<str>, Arc<Conversation>) {
         let id: Arc<str> = id.into();
@@ -189,9 +221,14 @@ mod tests {
         let now = Instant::now();
         let (id, one) = conversation("c-1");
         live.insert(&id, &one, now);
-        assert!(live.insert(&id, &one, now + IDLE / 2).evicted.is_empty());
-        let evicted = live.insert(&id, &one, now + IDLE * 2 + Duration::from_secs(1)).evicted;
-        assert_eq!(evicted.len(), 1);
+        assert!(live.sweep(now).is_none(), "nothing is due");
+        let swept = |at: Instant| (0..2 * SHARDS).filter_map(|_| live.sweep(at)).flatten().count();
+        assert_eq!(swept(now + IDLE / 2), 0);
+        assert_eq!(swept(now + IDLE * 2), 1, "in whatever shard it is");
+        assert!(live.get("c-1").is_none());
+        live.insert(&id, &one, now + IDLE * 3);
         assert!(live.get("c-1").is_some(), "and known again");
+        let shards = (0..2 * SHARDS).filter(|_| live.sweep(now + IDLE * 100).is_some()).count();
+        assert_eq!(shards, SHARDS, "after a long rest each of them once");
     }
 }
