@@ -1,10 +1,12 @@
 //! What can a program ask a span for?
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::SpanContext;
 use tracing::Span;
+use tracing::span::Id;
 
 use crate::layer::GenAiLayer;
+use crate::thread_context;
 
 /// The OpenTelemetry side of a [`tracing::Span`] under the layer, for outgoing calls and for links.
 ///
@@ -37,17 +39,16 @@ pub trait SpanExt {
 
 impl SpanExt for Span {
     fn context(&self) -> Context {
-        exported(self).unwrap_or_else(|| self.in_scope(Context::current))
+        let attached = || self.in_scope(|| thread_context::current(Context::clone));
+        with_layer(self, GenAiLayer::context).or_else(attached).unwrap_or_default()
     }
 
     fn add_link(&self, other: SpanContext) {
-        if let Some(context) = exported(self) {
-            context.span().add_link(other, Vec::new());
-        }
+        with_layer(self, |layer, id| Some(layer.link(id, other)));
     }
 }
 
-/// The context of a span that our layer exports.
-fn exported(span: &Span) -> Option<Context> {
-    span.with_subscriber(|(id, dispatch)| dispatch.downcast_ref::<GenAiLayer>()?.context(id)).flatten()
+/// What our layer knows of this span.
+fn with_layer<R>(span: &Span, look: impl FnOnce(&GenAiLayer, &Id) -> Option<R>) -> Option<R> {
+    span.with_subscriber(|(id, dispatch)| look(dispatch.downcast_ref::<GenAiLayer>()?, id)).flatten()
 }

@@ -21,6 +21,7 @@ use crate::open::OpenSpan;
 use crate::placement::{Found, Place, place};
 use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
 use crate::span::Origin;
+use crate::thread_context;
 use crate::traceparent;
 use crate::value::Refusal;
 
@@ -240,7 +241,9 @@ pub(crate) fn parent(
 ) -> (Origin, Vec<SpanContext>) {
     let around = match &home.hook {
         Some(hook) => with_attached_values(&hook.context, attached),
-        None if home.attached => attached.cloned().unwrap_or_else(Context::current),
+        None if home.attached => {
+            attached.cloned().or_else(|| thread_context::current(Context::clone)).unwrap_or_default()
+        }
         None => Context::new(),
     };
     let (mut origin, mut links) = match home.conversation.as_ref().filter(|_| kind == Some(Kind::Turn)) {
@@ -264,11 +267,9 @@ pub(crate) fn parent(
 /// that were attached since the parent opened.
 fn with_attached_values(parent: &Context, attached: Option<&Context>) -> Context {
     let is_same = |attached: &Context| attached.span().span_context() == parent.span().span_context();
-    match attached {
-        Some(attached) if is_same(attached) => attached.clone(),
-        None if Context::map_current(is_same) => Context::current(),
-        _ => parent.clone(),
-    }
+    let if_same = |attached: &Context| is_same(attached).then(|| attached.clone());
+    let same = attached.map_or_else(|| thread_context::current(if_same).flatten(), if_same);
+    same.unwrap_or_else(|| parent.clone())
 }
 
 /// Adds the baggage entries that the user wants to see.

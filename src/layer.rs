@@ -2,13 +2,11 @@
 //!
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
-use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
-use std::{fmt, mem};
 
-use opentelemetry::ContextGuard;
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Level, Subscriber};
@@ -24,6 +22,7 @@ use crate::home::Ancestor;
 use crate::lifecycle::{self, Opening};
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
+use crate::thread_context::{self, Attached};
 use crate::value::Raw;
 use crate::visit::{opening_visitor, visitor, visitor_if};
 use crate::{notice, outside, panicking, span};
@@ -43,16 +42,24 @@ use crate::{notice, outside, panicking, span};
 pub struct GenAiLayer {
     core: Arc<Core>,
     beside: Beside,
+    attached: Attached,
 }
 
 impl GenAiLayer {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, beside: Beside::default() }
+        Self { core, beside: Beside::default(), attached: Attached::default() }
     }
 
     /// The context of a span that it exports.
     pub(crate) fn context(&self, id: &Id) -> Option<opentelemetry::Context> {
         self.core.open.with(id.into_u64(), |open| open.context.clone())
+    }
+
+    /// Links a span that it exports to another one.
+    pub(crate) fn link(&self, id: &Id, other: SpanContext) {
+        if let Some(context) = self.context(id) {
+            span::add_link(self.core.counters(), &context, other, Vec::new());
+        }
     }
 
     /// Tells who has two layers of what one would do.
@@ -78,7 +85,7 @@ impl GenAiLayer {
         aside
     }
 
-    /// Whose contexts on this thread's stack are this layer's.
+    /// Tells this layer from others.
     fn key(&self) -> usize {
         Arc::as_ptr(&self.core) as usize
     }
@@ -93,14 +100,6 @@ impl Drop for GenAiLayer {
                 lifecycle::close(&self.core, id, true);
             }
         });
-        // Nobody tells it either that they are left. Dropped outside of the borrow, as in `on_exit`.
-        let left = ENTERED.try_with(|entered| {
-            let mut entered = entered.try_borrow_mut().ok()?;
-            let (left, others) = mem::take(&mut *entered).into_iter().partition(|(layer, ..)| *layer == self.key());
-            *entered = others;
-            Some::<Vec<_>>(left)
-        });
-        drop(left);
     }
 }
 
@@ -118,7 +117,7 @@ where
         if (kind.is_none() && !self.core.options.other_spans)
             || outside::is_calling_out()
             // An exporter's connection is a root, below which its frames would be exported, and make more of them.
-            || opentelemetry::Context::is_current_telemetry_suppressed()
+            || thread_context::current(opentelemetry::Context::is_telemetry_suppressed).unwrap_or_default()
             || beside::is_probes(metadata)
             || self.steps_aside(metadata.name())
         {
@@ -158,8 +157,8 @@ where
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
-        if let (Some(context), Some(followed)) = (self.context(id), self.context(follows)) {
-            span::add_link(self.core.counters(), &context, followed.span().span_context().clone(), Vec::new());
+        if let Some(followed) = self.context(follows) {
+            self.link(id, followed.span().span_context().clone());
         }
     }
 
@@ -201,24 +200,13 @@ where
 
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
         let Some(context) = self.context(id) else { return };
-        let id = id.into_u64();
-        // No thread-local storage is left while the thread ends: then nothing is attached.
-        let _ = ENTERED.try_with(|entered| {
-            let guard = context.attach();
-            entered.borrow_mut().push((self.key(), id, guard));
-        });
+        self.attached.attach(id.into_u64(), context);
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let span_id = id.into_u64();
         self.watch_for_panic(span_id);
-        let left = ENTERED.try_with(|entered| {
-            let mut entered = entered.borrow_mut();
-            let index = entered.iter().rposition(|(layer, span, _)| *layer == self.key() && *span == span_id)?;
-            Some(entered.remove(index))
-        });
-        // Outside of the borrow: what was attached before becomes current again, and that may run someone else's code.
-        if left.is_ok_and(|left| left.is_some()) {
+        if self.attached.detach(span_id) {
             self.hint(id);
         }
     }
@@ -228,11 +216,6 @@ where
         self.watch_for_panic(id);
         lifecycle::close(&self.core, id, false);
     }
-}
-
-thread_local! {
-    /// The contexts that are attached to this thread: by which layer, for which span.
-    static ENTERED: RefCell<Vec<(usize, u64, ContextGuard)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl GenAiLayer {

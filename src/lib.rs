@@ -95,6 +95,7 @@ mod span;
 mod stats;
 mod stream;
 mod telemetry;
+mod thread_context;
 mod totals;
 mod traceparent;
 mod tracer;

@@ -39,6 +39,11 @@ fn dispose(payload: Box<dyn Any + Send>) {
     }
 }
 
+/// Drops a value that may hold others of the program's; whether their `Drop` ran through. Nothing of ours may be locked meanwhile.
+pub(crate) fn discard<T>(value: T) -> bool {
+    call_out(move || drop(value)).is_some()
+}
+
 /// Calls it without `tracing`: what it opens, closes and logs is nobody's. A registry that is about to close a span can't close
 /// another one: that one, and what it hangs on, would stay open for ever.
 pub(crate) fn quietly<R>(call: impl FnOnce() -> R) -> R {

@@ -5,7 +5,7 @@ mod support;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
@@ -23,7 +23,8 @@ use proptest::prelude::*;
 use support::console::{child, is_child};
 use support::{Backend, exported, exported_with};
 use tracing::field::Empty;
-use tracing::{Subscriber, info, info_span};
+use tracing::span::EnteredSpan;
+use tracing::{Dispatch, Subscriber, info, info_span};
 use tracing_genai::{GenAi, GenAiLayer};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::Layer;
@@ -107,6 +108,47 @@ fn a_layer_that_is_taken_away_ends_its_spans_and_leaves_none_attached() {
     let exported = backend.exported();
     assert_eq!(exported.to_string(), "turn\n  chat\n");
     assert_eq!(exported.attribute("turn", "voice.incomplete"), Some(Value::Bool(true)));
+}
+
+/// What another thread has attached can't be detached from here: it is once that thread opens, enters or leaves a span.
+#[test]
+fn a_layer_that_is_taken_away_leaves_none_attached_on_other_threads() {
+    const PROGRAMS: [fn(EnteredSpan); 3] = [
+        drop,
+        |turn| {
+            drop(info_span!(parent: None, "agent", agent = "inside"));
+            drop(turn);
+        },
+        |turn| {
+            info_span!("connection").in_scope(|| ());
+            assert!(!Context::current().has_active_span(), "left by anything");
+            drop(turn);
+        },
+    ];
+    for program in PROGRAMS {
+        let (before, after) = (Backend::default(), Backend::default());
+        let (layer, handle) = reload::Layer::new(GenAi::new().layer(before.tracer()));
+        let (reload, reloaded) = (Barrier::new(2), Barrier::new(2));
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                tracing::dispatcher::with_default(&dispatch, || {
+                    let turn = info_span!("turn").entered();
+                    reload.wait();
+                    reloaded.wait();
+                    program(turn);
+                    assert!(!Context::current().has_active_span());
+                    a_turn();
+                });
+            });
+            reload.wait();
+            handle.reload(GenAi::new().layer(after.tracer())).unwrap();
+            reloaded.wait();
+        });
+        assert_eq!(before.exported().to_string(), "turn\n");
+        let exported = after.exported().to_string();
+        assert_eq!(exported.trim_start_matches("invoke_agent inside\n"), "turn\n  chat\n");
+    }
 }
 
 #[test]

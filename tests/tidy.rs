@@ -48,7 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("meters", &["delivery", "notice", "stats"]),
     ("otlp", &["destination", "outside"]),
     ("destination", &["variables"]),
-    ("ext", &["layer"]),
+    ("ext", &["layer", "thread_context"]),
     (
         "genai",
         &[
@@ -83,6 +83,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "panicking",
             "semconv",
             "span",
+            "thread_context",
             "value",
             "visit",
         ],
@@ -156,6 +157,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "placement",
             "semconv",
             "span",
+            "thread_context",
             "traceparent",
             "value",
         ],
@@ -255,6 +257,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("variables", &[]),
     ("clock", &[]),
     ("notice", &[]),
+    ("thread_context", &["outside"]),
     ("outside", &[]),
     ("panicking", &[]),
     ("scopes", &[]),
