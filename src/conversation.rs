@@ -340,6 +340,12 @@ impl Conversation {
         made.and_then(|made| state.end(made, at))
     }
 
+    /// Turns that speaking events made and whose exported spans are open.
+    pub(crate) fn unfinished(&self) -> u64 {
+        let is_unfinished = |turn: &&Turn| turn.is_made() && turn.number.is_some() && !turn.closed;
+        self.state.lock().turns.values().filter(is_unfinished).count() as u64
+    }
+
     /// What its services used so far, and the turns that began, those that are still open included.
     pub(crate) fn totals(&self) -> Totals {
         let state = self.state.lock();

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
@@ -61,6 +62,17 @@ impl Delivery {
         self.watch.tally.exports()
     }
 
+    /// Waits for room in the queue, for a shutdown that has begun and may take so long.
+    pub(crate) fn room(&self, begun: Instant, timeout: Duration) -> Room<'_> {
+        Room {
+            watch: &self.watch,
+            deadline: begun.checked_add(timeout),
+            patience: timeout / 2,
+            settled: 0,
+            since: begun,
+        }
+    }
+
     /// Exports what waits and stops. The second call and all later ones say `AlreadyShutdown`.
     pub(crate) fn shut_down(&self, timeout: Duration) -> OTelSdkResult {
         if self.watch.waiting.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
@@ -83,6 +95,36 @@ impl Delivery {
     /// What the exporter said when it failed last.
     pub(crate) fn failure(&self) -> Option<String> {
         self.watch.failure.lock().clone()
+    }
+}
+
+/// Room for one more span in a queue that is being emptied.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    watch: &'a Watch,
+    deadline: Option<Instant>,
+    /// How long nothing may leave the queue. An export that takes longer than half of the shutdown is the last one of it.
+    patience: Duration,
+    settled: u64,
+    since: Instant,
+}
+
+impl Room<'_> {
+    /// Waits for it; in vain if it takes too long, or nothing leaves the queue any more.
+    pub(crate) fn wait(&mut self) {
+        const POLL: Duration = Duration::from_millis(1);
+        while self.watch.is_full() && self.may_come() {
+            thread::sleep(POLL);
+        }
+    }
+
+    fn may_come(&mut self) -> bool {
+        let now = Instant::now();
+        let settled = self.watch.tally.settled();
+        if settled != self.settled {
+            (self.settled, self.since) = (settled, now);
+        }
+        now.saturating_duration_since(self.since) < self.patience && self.deadline.is_none_or(|deadline| now < deadline)
     }
 }
 
@@ -177,6 +219,12 @@ impl Watch {
             self.late.say(|| format!("a span that ended after the shutdown is not sent to {}", self.to));
         }
         false
+    }
+
+    /// Whether one more span finds no room.
+    fn is_full(&self) -> bool {
+        let waiting = self.waiting.load(Ordering::Acquire);
+        waiting & CLOSED == 0 && waiting >= self.room
     }
 
     /// Lets spans out that were exported or not.

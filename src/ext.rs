@@ -40,15 +40,15 @@ pub trait SpanExt {
 impl SpanExt for Span {
     fn context(&self) -> Context {
         let attached = || self.in_scope(|| thread_context::current(Context::clone));
-        with_layer(self, GenAiLayer::context).or_else(attached).unwrap_or_default()
+        with_layer(self, GenAiLayer::context).flatten().or_else(attached).unwrap_or_default()
     }
 
     fn add_link(&self, other: SpanContext) {
-        with_layer(self, |layer, id| Some(layer.link(id, other)));
+        with_layer(self, |layer, id| layer.link(id, other));
     }
 }
 
 /// What our layer knows of this span.
-fn with_layer<R>(span: &Span, look: impl FnOnce(&GenAiLayer, &Id) -> Option<R>) -> Option<R> {
-    span.with_subscriber(|(id, dispatch)| look(dispatch.downcast_ref::<GenAiLayer>()?, id)).flatten()
+fn with_layer<R>(span: &Span, look: impl FnOnce(&GenAiLayer, &Id) -> R) -> Option<R> {
+    span.with_subscriber(|(id, dispatch)| Some(look(dispatch.downcast_ref::<GenAiLayer>()?, id))).flatten()
 }

@@ -408,12 +408,48 @@ impl Handle {
     ///
     /// A span processor that blocks can't hold this up for longer than `timeout` and one span; what is open then stays
     /// open, and the [`Stats`] that come back say how much that is.
+    ///
+    /// A tracer provider whose queue is shorter than the number of open spans drops the rest: see
+    /// [`shutdown_with_flush`](Self::shutdown_with_flush).
     #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn shutdown(&self, timeout: Duration) -> Stats {
-        let deadline = Instant::now().checked_add(timeout);
-        for core in self.shared.cores() {
-            lifecycle::shut_down(&core, deadline);
-        }
+        self.end_all(timeout, &mut || ());
         self.stats()
+    }
+
+    /// The same for any number of open spans: calls `flush` after every 512 of them and at the end, so that a batch processor has
+    /// room for the next ones. Its queue holds 2,048 by default, and says only in a log what it drops. A `flush` is let to
+    /// its end, whatever the timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use opentelemetry_sdk::trace::SdkTracerProvider;
+    /// use tracing_genai::GenAi;
+    ///
+    /// let provider = SdkTracerProvider::default();
+    /// let genai = GenAi::from_env();
+    /// let stats = genai.handle().shutdown_with_flush(Duration::from_secs(5), || {
+    ///     let _ = provider.force_flush();
+    /// });
+    /// assert_eq!(stats.spans_open(), 0);
+    /// ```
+    pub fn shutdown_with_flush(&self, timeout: Duration, mut flush: impl FnMut()) -> Stats {
+        const FLUSH_EVERY: usize = 512;
+        let mut ended = 0_usize;
+        self.end_all(timeout, &mut || {
+            if ended > 0 && ended % FLUSH_EVERY == 0 {
+                flush();
+            }
+            ended += 1;
+        });
+        flush();
+        self.stats()
+    }
+
+    /// Ends all spans, each when `make_room` has returned; how many sampled ones are left open.
+    pub(crate) fn end_all(&self, timeout: Duration, make_room: &mut dyn FnMut()) -> u64 {
+        let deadline = Instant::now().checked_add(timeout);
+        self.shared.cores().iter().map(|core| lifecycle::shut_down(core, deadline, make_room)).sum()
     }
 }

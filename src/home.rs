@@ -267,8 +267,8 @@ pub(crate) fn parent(
 /// that were attached since the parent opened.
 fn with_attached_values(parent: &Context, attached: Option<&Context>) -> Context {
     let is_same = |attached: &Context| attached.span().span_context() == parent.span().span_context();
-    let if_same = |attached: &Context| is_same(attached).then(|| attached.clone());
-    let same = attached.map_or_else(|| thread_context::current(if_same).flatten(), if_same);
+    let parents = |attached: &Context| is_same(attached).then(|| attached.clone());
+    let same = attached.map_or_else(|| thread_context::current(parents).flatten(), parents);
     same.unwrap_or_else(|| parent.clone())
 }
 

@@ -2,12 +2,13 @@
 //!
 //! The same for every door: a door says what it found, and when.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
-use opentelemetry::trace::{Link, SpanContext};
+use opentelemetry::trace::{Link, SpanContext, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
@@ -234,21 +235,31 @@ fn price(core: &Core, open: &mut OpenSpan) {
     }
 }
 
-/// Ends everything that is open, children first, until the deadline.
-pub(crate) fn shut_down(core: &Core, deadline: Option<Instant>) {
-    let is_late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
-    for id in core.open.ids() {
+/// Ends everything that is open, children first, until the deadline; `make_room` is called before each span. Comes back with the
+/// number of sampled spans that it did not come to.
+pub(crate) fn shut_down(core: &Core, deadline: Option<Instant>, make_room: &mut dyn FnMut()) -> u64 {
+    let mut is_late = || {
+        make_room();
+        deadline.is_some_and(|deadline| Instant::now() > deadline)
+    };
+    let mut ids = core.open.ids().into_iter();
+    let is_sampled = |id: &u64| core.open.with(*id, |open| open.context.span().span_context().is_sampled());
+    while let Some(id) = ids.next() {
         if is_late() {
-            return;
+            let left = iter::once(id).chain(ids).filter(|id| is_sampled(id).unwrap_or_default());
+            return left.count() as u64
+                + core.live.all().iter().map(|conversation| conversation.unfinished()).sum::<u64>();
         }
         close(core, id, true);
     }
-    for conversation in core.live.all() {
+    let mut conversations = core.live.all().into_iter();
+    while let Some(conversation) = conversations.next() {
         if is_late() {
-            return;
+            return iter::once(conversation).chain(conversations).map(|conversation| conversation.unfinished()).sum();
         }
         hang_up(core, &conversation, Instant::now(), true);
     }
+    0
 }
 
 /// A moment of a span.

@@ -145,6 +145,11 @@ impl Tally {
         counter.fetch_add(spans, Ordering::Release);
     }
 
+    /// Spans that came as far as the exporter.
+    pub(crate) fn settled(&self) -> u64 {
+        self.exported.load(Ordering::Acquire) + self.export_failed.load(Ordering::Acquire)
+    }
+
     /// What is true at one moment, unless more spans leave all the while than can be counted.
     pub(crate) fn exports(&self) -> Exports {
         let (mut exported, mut dropped) = self.left();
@@ -227,8 +232,9 @@ impl Counters {
         self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whoever sees a span closed has to see that it was open.
     pub(crate) fn closed(&self) {
-        self.closed.fetch_add(1, Ordering::Relaxed);
+        self.closed.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn refused(&self, why: Refusal) {
@@ -271,13 +277,14 @@ impl Counters {
 
     /// Whether none of our spans is open.
     pub(crate) fn none_is_open(&self) -> bool {
-        self.closed.load(Ordering::Relaxed) == self.opened.load(Ordering::Relaxed)
+        let closed = self.closed.load(Ordering::Acquire);
+        closed == self.opened.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // `closed` first: a span that closes in between is then open in neither reading.
-        let spans_closed = read(&self.closed);
+        let spans_closed = self.closed.load(Ordering::Acquire);
         let (metrics_exported, metrics_failed) = self.metrics.read();
         Stats {
             spans_opened: read(&self.opened),

@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
 #[cfg(doc)]
 use crate::console::console_from_env;
-use crate::delivery::{Delivery, Shared};
+use crate::delivery::{Delivery, Room, Shared};
 #[cfg(feature = "otlp")]
 use crate::destination::{self, METRICS, SPANS, Settings, Signal, Unusable};
 use crate::genai::{GenAi, Handle};
@@ -25,7 +25,7 @@ use crate::otlp::{self, Refused};
 use crate::outside::caught;
 #[cfg(feature = "prometheus")]
 use crate::page::Page;
-use crate::stats::Stats;
+use crate::stats::{Dropped, Stats};
 use crate::variables::Asked;
 use crate::{console, notice};
 
@@ -219,18 +219,20 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// When spans were lost in this shutdown, or else the last metrics: an exporter failed or was not done in time. What was
-    /// lost before is in the [`Stats`], here and at any time.
+    /// When spans were lost in this shutdown, or else the last metrics: an exporter failed or was not done in time. The error says how
+    /// many. More spans than the queue holds are ended as the exporter takes them, those that it does not come to are lost. What
+    /// was lost before is in the [`Stats`], here and at any time.
     pub fn shutdown(&self, timeout: Duration) -> Result<Stats, TelemetryError> {
         let begun = Instant::now();
-        self.handle().shutdown(timeout);
+        let before: Vec<Dropped> = self.deliveries.iter().map(|delivery| delivery.exports().dropped).collect();
+        let mut rooms: Vec<Room<'_>> = self.deliveries.iter().map(|delivery| delivery.room(begun, timeout)).collect();
+        let left_open = self.handle().end_all(timeout, &mut || rooms.iter_mut().for_each(Room::wait));
         #[cfg(feature = "prometheus")]
         self.page.iter().for_each(Page::keep);
         // After the spans' end, which is measured.
         let meters = self.meters.as_ref().filter(|meters| meters.stop());
         let (mut lost, mut why) = (0, None);
-        for (done, delivery) in self.deliveries.iter().enumerate() {
-            let before = delivery.exports().dropped.total();
+        for (done, (delivery, before)) in self.deliveries.iter().zip(before).enumerate() {
             // One that hangs leaves the next its part.
             let left = u32::try_from(self.deliveries.len() - done).unwrap_or(1);
             let stopped = delivery.shut_down(timeout.saturating_sub(begun.elapsed()) / left);
@@ -238,15 +240,21 @@ impl Telemetry {
                 continue;
             }
             let exports = delivery.exports();
-            let spans = exports.dropped.total() - before + exports.queued();
-            // Without either it is a console that nobody reads any more, which was said when that began.
-            let failure = stopped.err().or_else(|| delivery.failure().map(OTelSdkError::InternalFailure));
+            let spans = exports.dropped.total() - before.total() + exports.queued();
+            let is_full = exports.dropped.queue_full > before.queue_full;
+            let full = || is_full.then(|| OTelSdkError::InternalFailure("more spans ended than were sent".into()));
+            // Without any it is a console that nobody reads any more, which was said when that began.
+            let failure = stopped.err().or_else(|| delivery.failure().map(OTelSdkError::InternalFailure)).or_else(full);
             if let Some(failure) = failure.filter(|_| spans > 0) {
                 lost += spans;
                 why = Some(failure);
             }
         }
         let measured = meters.map_or(Ok(()), |meters| meters.wait(timeout.saturating_sub(begun.elapsed())));
+        if left_open > 0 {
+            lost += left_open;
+            why.get_or_insert(OTelSdkError::Timeout(timeout));
+        }
         match (why, measured) {
             (Some(source), _) => Err(TelemetryError::Flush { lost, source }),
             (None, Err(source)) => Err(TelemetryError::Metrics(source)),

@@ -350,6 +350,21 @@ impl fmt::Debug for Hostile {
 }
 
 #[test]
+fn a_shutdown_that_flushes_ends_more_spans_than_a_queue_holds() {
+    for spans in [0, 3_000, 10_000] {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
+        let genai = GenAi::new();
+        under(tracing_subscriber::registry().with(genai.layer(provider.tracer("test"))), || {
+            let open: Vec<_> = (0..spans).map(|_| info_span!("llm")).collect();
+            let stats = genai.handle().shutdown_with_flush(Duration::from_secs(30), || provider.force_flush().unwrap());
+            assert_eq!((stats.spans_closed, stats.spans_open()), (spans, 0));
+            assert_eq!(exporter.get_finished_spans().unwrap().len(), open.len());
+        });
+    }
+}
+
+#[test]
 fn a_value_that_panics_traces_or_logs_hurts_nobody_else() {
     let trace = Hostile(|| {
         info!("first_token");

@@ -464,6 +464,62 @@ fn survives(protocol: &str, transport: Transport, fault: Manner) {
     }
 }
 
+/// Opens so many spans and leaves them open.
+fn open_spans() -> Vec<tracing::Span> {
+    let spans: usize = env::var("SPANS").unwrap().parse().unwrap();
+    (0..spans).map(|_| info_span!("llm")).collect()
+}
+
+#[test]
+fn a_shutdown_exports_more_open_spans_than_the_queue_holds() {
+    const TEST: &str = "a_shutdown_exports_more_open_spans_than_the_queue_holds";
+    if is_child(TEST) {
+        let telemetry = Telemetry::from_env().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        return tracing::subscriber::with_default(subscriber, || {
+            let spans = open_spans();
+            let stats = telemetry.shutdown(Duration::from_secs(30)).unwrap();
+            let spans = spans.len() as u64;
+            assert_eq!((stats.otlp.exported, stats.console.exported), (spans, spans), "{stats:?}");
+        });
+    }
+    for (protocol, transport) in PROTOCOLS {
+        for spans in [3_000, 10_000] {
+            let receiver = Receiver::start(*transport, Manner::Well);
+            let output = sending(TEST, &receiver, protocol)
+                .env("SPANS", spans.to_string())
+                .env("OTEL_TRACES_EXPORTER", "console,otlp")
+                .output()
+                .unwrap();
+            succeeded(&output);
+            assert_eq!(receiver.spans().len(), spans, "{protocol}");
+            assert_eq!(stderr(&output), "", "{protocol}");
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_says_how_many_of_the_open_spans_it_lost() {
+    const TEST: &str = "a_shutdown_says_how_many_of_the_open_spans_it_lost";
+    if is_child(TEST) {
+        let telemetry = Telemetry::from_env().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.layer());
+        return tracing::subscriber::with_default(subscriber, || {
+            let spans = open_spans();
+            let begun = Instant::now();
+            let timeout = Duration::from_secs(2);
+            let error = telemetry.shutdown(timeout).unwrap_err();
+            assert!(begun.elapsed() < timeout * 2, "{:?}", begun.elapsed());
+            let TelemetryError::Flush { lost, .. } = error else { panic!("{error}") };
+            assert_eq!(lost, spans.len() as u64);
+        });
+    }
+    for manner in [Manner::Hang, Manner::Status(400)] {
+        let receiver = Receiver::start(Transport::Http, manner);
+        succeeded(&sending(TEST, &receiver, "http/protobuf").env("SPANS", "3000").output().unwrap());
+    }
+}
+
 #[test]
 fn a_receiver_that_hangs_does_not_hold_up_the_shutdown() {
     if is_child("a_receiver_that_hangs_does_not_hold_up_the_shutdown") {
