@@ -6,9 +6,10 @@
 //! layers keep notes of the span that just opens on this one), and that the wrapped tracer knows by its name.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing_core::callsite::{Callsite, Identifier};
@@ -25,7 +26,11 @@ use crate::outside::caught;
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     dispatch: OnceLock<WeakDispatch>,
-    wrapped: OnceLock<bool>,
+    wrapped: Arc<OnceLock<bool>>,
+    /// The probe is on its way.
+    probing: AtomicBool,
+    /// It was waited for in vain: its answer counts when it comes.
+    is_late: AtomicBool,
     asked: AtomicBool,
 }
 
@@ -37,19 +42,45 @@ impl Beside {
 
     /// Whether a layer on a wrapped tracer is on the same registry. Asked once, when the first of our spans opens: of that name.
     pub(crate) fn is_wrapped(&self, opens: &'static str, is_ours: impl Fn(&Dispatch) -> bool) -> bool {
-        *self.wrapped.get_or_init(|| {
-            if WRAPPED_TRACERS.load(Ordering::Relaxed) == 0 {
-                return false;
-            }
-            // An `Option` and a `Vec` keep the registry to themselves; a global one can be had all the same.
-            let global = || get_default(|dispatch| is_ours(dispatch).then(|| dispatch.clone()));
-            let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade).or_else(global) else {
-                return BUILDING.try_with(Cell::get).is_ok_and(|building| building == Some(opens.as_ptr() as usize));
+        if let Some(wrapped) = self.wrapped.get() {
+            return *wrapped;
+        }
+        if WRAPPED_TRACERS.load(Ordering::Relaxed) == 0 {
+            return *self.wrapped.get_or_init(|| false);
+        }
+        // An `Option` and a `Vec` keep the registry to themselves; a global one can be had all the same.
+        let global = || get_default(|dispatch| is_ours(dispatch).then(|| dispatch.clone()));
+        let Some(dispatch) = self.dispatch.get().and_then(WeakDispatch::upgrade).or_else(global) else {
+            let is_building = |building| building == Some(opens.as_ptr() as usize);
+            let wrapped = BUILDING.try_with(Cell::get).is_ok_and(is_building);
+            return *self.wrapped.get_or_init(|| wrapped);
+        };
+        if !self.probing.swap(true, Ordering::Relaxed) {
+            let answer = Arc::clone(&self.wrapped);
+            let probe = move || {
+                let _ = answer.set(caught(|| probe(&dispatch)).unwrap_or_default());
             };
-            let asked =
-                thread::Builder::new().name("tracing-genai probe".into()).spawn(move || caught(|| probe(&dispatch)));
-            asked.ok().and_then(|asked| asked.join().ok()?).unwrap_or(false)
-        })
+            let probing = thread::Builder::new().name("tracing-genai probe".into()).spawn(probe);
+            if probing.is_err() {
+                let _ = self.wrapped.set(false);
+            }
+        }
+        self.answer()
+    }
+
+    /// What the probe says, if it does soon: it runs through other layers, and one of them may wait for this very thread.
+    /// `tracing_subscriber::reload` does where somebody waits to replace a layer.
+    fn answer(&self) -> bool {
+        const PATIENCE: Duration = Duration::from_millis(100);
+        const POLL: Duration = Duration::from_micros(100);
+        let begun = Instant::now();
+        while self.wrapped.get().is_none() && !self.is_late.load(Ordering::Relaxed) {
+            if begun.elapsed() > PATIENCE {
+                self.is_late.store(true, Ordering::Relaxed);
+            }
+            thread::sleep(POLL);
+        }
+        self.wrapped.get().copied().unwrap_or_default()
     }
 
     /// Says once that a layer of theirs exports the spans as well, if one does. Asked once, for the first of our spans that is

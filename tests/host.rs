@@ -5,7 +5,7 @@ mod support;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
@@ -23,11 +23,11 @@ use proptest::prelude::*;
 use support::console::{child, is_child};
 use support::{Backend, exported, exported_with};
 use tracing::field::Empty;
-use tracing::span::EnteredSpan;
+use tracing::span::{Attributes, EnteredSpan, Id};
 use tracing::{Dispatch, Subscriber, info, info_span};
 use tracing_genai::{GenAi, GenAiLayer};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::Layer;
+use tracing_subscriber::layer::{Context as LayerContext, Layer};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
@@ -128,27 +128,82 @@ fn a_layer_that_is_taken_away_leaves_none_attached_on_other_threads() {
     for program in PROGRAMS {
         let (before, after) = (Backend::default(), Backend::default());
         let (layer, handle) = reload::Layer::new(GenAi::new().layer(before.tracer()));
-        let (reload, reloaded) = (Barrier::new(2), Barrier::new(2));
+        let (opened, reloaded) = (Barrier::new(2), Barrier::new(2));
         let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 tracing::dispatcher::with_default(&dispatch, || {
                     let turn = info_span!("turn").entered();
-                    reload.wait();
+                    opened.wait();
                     reloaded.wait();
                     program(turn);
                     assert!(!Context::current().has_active_span());
                     a_turn();
                 });
             });
-            reload.wait();
-            handle.reload(GenAi::new().layer(after.tracer())).unwrap();
+            opened.wait();
+            // With one subscriber in the process, `tracing` asks that of the thread which callsites there are.
+            let reload = || handle.reload(GenAi::new().layer(after.tracer())).unwrap();
+            tracing::dispatcher::with_default(&dispatch, reload);
             reloaded.wait();
         });
         assert_eq!(before.exported().to_string(), "turn\n");
         let exported = after.exported().to_string();
         assert_eq!(exported.trim_start_matches("invoke_agent inside\n"), "turn\n  chat\n");
     }
+}
+
+/// The probe for a wrapped tracer goes through the registry, and there it waits behind whoever waits to replace a layer.
+#[test]
+fn a_reload_that_waits_while_the_first_span_opens_goes_on() {
+    /// Stands before ours in the layer that is replaced: while it is busy with a span, another thread begins to wait.
+    struct Busy(Arc<Barrier>);
+    impl<S: Subscriber> Layer<S> for Busy {
+        fn on_new_span(&self, attrs: &Attributes<'_>, _: &Id, _: LayerContext<'_, S>) {
+            if attrs.metadata().name() == "turn" {
+                self.0.wait();
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+    let backend = Backend::default();
+    let _wrapped = GenAi::new().tracer(backend.tracer());
+    let busy = Arc::new(Barrier::new(2));
+    let layer = |busy: &Arc<Barrier>| Busy(Arc::clone(busy)).and_then(GenAi::new().layer(backend.tracer()));
+    let (first, other) = (layer(&busy), layer(&Arc::new(Barrier::new(1))));
+    let (layer, handle) = reload::Layer::new(first);
+    let (done, is_done) = mpsc::channel();
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+    std::thread::spawn(move || {
+        tracing::dispatcher::with_default(&dispatch, || drop(info_span!("turn")));
+        done.send(()).unwrap();
+    });
+    std::thread::spawn(move || {
+        busy.wait();
+        handle.reload(other).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(10)).expect("nobody waits for ever");
+    assert_eq!(backend.exported().to_string(), "turn\n");
+}
+
+/// A value that the program attaches lives as long as what was opened below it is known.
+#[test]
+fn a_value_of_an_attached_context_that_panics_as_it_is_dropped_is_not_seen() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let exported = exported(|| {
+        for _ in 0..20 {
+            let attached = Context::new().with_value(Panics).attach();
+            let turn = info_span!("turn", conversation_id = "c-1");
+            drop(attached);
+            turn.in_scope(|| drop(info_span!("llm")));
+        }
+    });
+    assert_eq!(exported.spans.len(), 40);
 }
 
 #[test]
