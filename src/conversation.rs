@@ -16,7 +16,7 @@ use crate::clock::Anchor;
 use crate::inherited::{Inherited, with_id, with_turn_number};
 use crate::kind::Kind;
 use crate::ongoing::{Body, Ended, Hook, MadeSpan, MadeTurn, Turn};
-use crate::outside::call_out;
+use crate::outside::discard;
 use crate::totals::Totals;
 use crate::turn::{At, Exchange, Speaking};
 use crate::words::Words;
@@ -129,7 +129,8 @@ impl Conversation {
 
     /// Gives it its span.
     pub(crate) fn set_span(&self, hook: Hook) {
-        self.state.lock().span = Some(hook);
+        let displaced = self.state.lock().span.replace(hook);
+        discard(displaced);
     }
 
     /// Whether it has a span of its own.
@@ -214,7 +215,7 @@ impl Conversation {
         let mut state = self.state.lock();
         state.own_turns = true;
         state.touched = started;
-        state.drop_announcement();
+        let gone = state.drop_announcement();
         state.drop_unanswered();
         let finish = state.open.and_then(|open| state.end(open, started));
         let last = hook.context.span().span_context().clone();
@@ -226,6 +227,8 @@ impl Conversation {
         if state.owner.is_none() && state.exchange.has_user() {
             state.give_exchange(key);
         }
+        drop(state);
+        discard(gone);
         (key, finish)
     }
 
@@ -284,7 +287,7 @@ impl Conversation {
         let interrupted = turn.is_interrupted() && turn.ended.is_some_and(|end| started <= end);
         let (finish, gone) = state.settle(key);
         drop(state);
-        call_out(|| drop(gone));
+        discard(gone);
         Left { interrupted, finish }
     }
 
@@ -296,7 +299,7 @@ impl Conversation {
         }
         let (finish, gone) = state.settle(key);
         drop(state);
-        call_out(|| drop(gone));
+        discard(gone);
         finish
     }
 
@@ -325,7 +328,7 @@ impl Conversation {
         state.recent.push_back(key);
         let gone = state.forget_old();
         drop(state);
-        call_out(|| drop(gone));
+        discard(gone);
         Some(ended)
     }
 
@@ -342,8 +345,8 @@ impl Conversation {
 
     /// Turns that speaking events made and whose exported spans are open.
     pub(crate) fn unfinished(&self) -> u64 {
-        let is_unfinished = |turn: &&Turn| turn.is_made() && turn.number.is_some() && !turn.closed;
-        self.state.lock().turns.values().filter(is_unfinished).count() as u64
+        let is_unfinished = |turn: &Turn| turn.is_made() && turn.number.is_some() && !turn.closed;
+        self.state.lock().turns.values().filter(|turn| is_unfinished(turn)).count() as u64
     }
 
     /// What its services used so far, and the turns that began, those that are still open included.
@@ -393,11 +396,10 @@ impl Conversation {
     }
 }
 
-/// Its contexts may hold values of the program's.
+/// The contexts of its span and of its turns may hold the last references to values of the program's.
 impl Drop for Conversation {
     fn drop(&mut self) {
-        let state = mem::take(self.state.get_mut());
-        call_out(|| drop(state));
+        discard(mem::take(self.state.get_mut()));
     }
 }
 
@@ -479,17 +481,16 @@ impl State {
     }
 
     /// A made turn that nobody hangs on and the program's own turn follows was no turn.
-    fn drop_announcement(&mut self) {
-        let Some(open) = self.open else { return };
-        let announced = |turn: &Turn| turn.is_made() && turn.number.is_none();
-        if self.turns.get(&open).is_some_and(|turn| announced(turn)) {
-            let turn = self.remove(open);
-            self.open = None;
-            if self.owner == Some(open) {
-                self.owner = None;
-                self.exchange = turn.map(|turn| turn.exchange).unwrap_or_default();
-            }
+    fn drop_announcement(&mut self) -> Option<Box<Turn>> {
+        let open = self.open?;
+        self.turns.get(&open).filter(|turn| turn.is_made() && turn.number.is_none())?;
+        let mut turn = self.remove(open)?;
+        self.open = None;
+        if self.owner == Some(open) {
+            self.owner = None;
+            self.exchange = mem::take(&mut turn.exchange);
         }
+        Some(turn)
     }
 
     /// Nobody waits any more for an answer in a turn that has closed, or that another one follows: what is heard next is

@@ -18,6 +18,7 @@ use crate::live::Inserted;
 use crate::made::{hang_up, soon_started, start_made, turn_origin};
 use crate::ongoing::Hook;
 use crate::open::OpenSpan;
+use crate::outside::discard;
 use crate::placement::{Found, Place, place};
 use crate::semconv::{CONVERSATION_ID, Key, TURN_NUMBER};
 use crate::span::Origin;
@@ -214,6 +215,7 @@ fn inserted(core: &Core, inserted: Inserted, now: Instant) {
     if inserted.refused {
         core.counters().over_limit();
     }
+    discard(inserted.displaced);
     evict(core, inserted.evicted, now);
 }
 

@@ -24,7 +24,7 @@ use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::thread_context::{self, Attached};
 use crate::value::Raw;
-use crate::visit::{opening_visitor, visitor, visitor_if};
+use crate::visit::{opening_visitor, visitor};
 use crate::{notice, outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
@@ -150,10 +150,11 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        // One by one: between two values, the visitor runs the program's `Debug` code, and nothing may be locked.
-        let record =
-            |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, |plan| plan.read(field.index(), raw));
-        values.record(&mut visitor_if(|| self.core.open.has(id), record));
+        let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
+        // One by one: the visitor runs the program's `Debug` code between two values, and a value of content may be long to read.
+        // Nothing may be locked meanwhile.
+        let record = |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, plan.read(field.index(), raw));
+        values.record(&mut visitor(record));
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {

@@ -24,6 +24,7 @@ use crate::kind::Kind;
 use crate::made::{finish_made, hang_up, write_end};
 use crate::ongoing::Hook;
 use crate::open::{Below, OpenSpan};
+use crate::outside::discard;
 use crate::prices::Used;
 use crate::semconv::{
     ATTEMPT, CONVERSATION_ID, COST, END_REASON, INCOMPLETE, INTERRUPTED, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
@@ -131,7 +132,7 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         context: context.clone(),
     });
     let finish = join(id, &mut open);
-    core.open.insert(id, open);
+    discard(core.open.insert(id, open));
     count_conversation(core, kind, 1);
     finish_made(core, finish, now, false);
     let_go(core, held, now);
@@ -145,10 +146,9 @@ fn let_go(core: &Core, held: Option<Made>, now: Instant) {
     finish_made(core, finish.map(|turn| (conversation, turn)), now, false);
 }
 
-/// Takes a recorded value in. The span is locked while `read` reads it: that may call nothing of someone else's.
-pub(crate) fn record(core: &Core, id: u64, read: impl FnOnce(&Plan) -> Said) {
+/// Takes a recorded value in.
+pub(crate) fn record(core: &Core, id: u64, said: Said) {
     let told = core.open.with(id, |open| {
-        let said = read(&open.plan);
         let passes_on = said.gives(|key| core.options.inherited.has(key));
         core.count(open.fields.apply(said));
         if passes_on {

@@ -49,6 +49,8 @@ pub(crate) struct Inserted {
     pub(crate) refused: bool,
     /// Idle conversations that were forgotten to make some.
     pub(crate) evicted: Vec<Arc<Conversation>>,
+    /// The conversation that had the id before. It is dropped outside of the lock: its contexts may hold values of the program's.
+    pub(crate) displaced: Option<Arc<Conversation>>,
 }
 
 impl Live {
@@ -104,7 +106,7 @@ impl Live {
         }
         let is_known = shard.conversations.contains_key(id);
         if is_known || self.count.fetch_add(1, Ordering::Relaxed) < self.limit {
-            shard.conversations.insert(Arc::clone(id), Arc::clone(conversation));
+            inserted.displaced = shard.conversations.insert(Arc::clone(id), Arc::clone(conversation));
         } else {
             self.count.fetch_sub(1, Ordering::Relaxed);
             inserted.refused = true;

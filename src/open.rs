@@ -126,11 +126,13 @@ impl OpenSpans {
         }
     }
 
-    pub(crate) fn insert(&self, id: u64, span: Box<OpenSpan>) {
-        let Some(shard) = self.shards.get(place(id)) else { return };
+    /// Keeps a span. Comes back with one that had the same id, to be dropped outside: its context may hold values of the program's.
+    pub(crate) fn insert(&self, id: u64, span: Box<OpenSpan>) -> Option<Box<OpenSpan>> {
+        let shard = self.shards.get(place(id))?;
         let mut spans = shard.spans.lock();
-        spans.insert(id, span);
+        let displaced = spans.insert(id, span);
         shard.count.store(spans.len(), Ordering::Relaxed);
+        displaced
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<Box<OpenSpan>> {
@@ -153,12 +155,12 @@ impl OpenSpans {
 
     /// All open spans, children before the spans they hang on.
     pub(crate) fn ids(&self) -> Vec<u64> {
-        let mut spans: Vec<(Instant, u64)> = Vec::new();
+        let mut spans: Vec<(Instant, u64, Option<u64>)> = Vec::new();
         for shard in &self.shards {
-            spans.extend(shard.spans.lock().iter().map(|(id, span)| (span.opened, *id)));
+            spans.extend(shard.spans.lock().iter().map(|(id, span)| (span.opened, *id, span.parent)));
         }
         spans.sort_unstable_by(|one, other| other.cmp(one));
-        spans.into_iter().map(|(_, id)| id).collect()
+        children_first(&spans)
     }
 
     /// Where it may be, if it is open.
@@ -168,9 +170,55 @@ impl OpenSpans {
     }
 }
 
+/// Ids in this order, but a span that others hang on only after those: a coarse clock gives parent and child one time.
+fn children_first(spans: &[(Instant, u64, Option<u64>)]) -> Vec<u64> {
+    let parents: FxHashMap<u64, Option<u64>> = spans.iter().map(|(_, id, parent)| (*id, *parent)).collect();
+    let mut children: FxHashMap<u64, usize> = FxHashMap::default();
+    for parent in parents.values().flatten().filter(|parent| parents.contains_key(parent)) {
+        *children.entry(*parent).or_default() += 1;
+    }
+    let mut ids = Vec::with_capacity(spans.len());
+    for (_, id, _) in spans {
+        let mut next = (!children.contains_key(id)).then_some(*id);
+        while let Some(id) = next {
+            ids.push(id);
+            // A parent follows the last of its children.
+            next = parents.get(&id).copied().flatten().filter(|parent| {
+                let Some(count) = children.get_mut(parent) else { return false };
+                *count -= 1;
+                *count == 0
+            });
+        }
+    }
+    ids
+}
+
 /// The registry counts ids up from small numbers: the multiplication spreads them.
 #[inline]
 fn place(id: u64) -> usize {
     let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARDS.trailing_zeros());
     usize::try_from(spread).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::children_first;
+
+    #[test]
+    fn children_end_before_what_they_hang_on_whatever_the_clock_says() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        for (spans, order) in [
+            (vec![], vec![]),
+            (vec![(later, 2, Some(1)), (now, 1, None)], vec![2, 1]),
+            // One reading of the clock for all, and the parent has the larger id.
+            (vec![(now, 9, None), (now, 5, Some(9)), (now, 4, Some(5)), (now, 3, Some(9))], vec![4, 5, 3, 9]),
+            // A back-dated parent is another matter: this is when they opened. One that is not open any more counts for none.
+            (vec![(later, 1, None), (now, 7, Some(1)), (now, 6, Some(100))], vec![7, 1, 6]),
+        ] {
+            assert_eq!(children_first(&spans), order, "{spans:?}");
+        }
+    }
 }

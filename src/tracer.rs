@@ -407,7 +407,7 @@ struct Other<S: Span> {
 
 impl Ours {
     fn record(&self, said: Said) {
-        lifecycle::record(&self.door.core, self.id, |_| said);
+        lifecycle::record(&self.door.core, self.id, said);
     }
 
     fn set(&self, attribute: KeyValue) {

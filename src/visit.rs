@@ -14,11 +14,6 @@ pub(crate) fn visitor(take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
     Visitor(take, |format: Format<'_>| Some(format()))
 }
 
-/// The same, but runs that code only if the values are wanted.
-pub(crate) fn visitor_if(are_wanted: impl Fn() -> bool, take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {
-    Visitor(take, move |format: Format<'_>| are_wanted().then(format))
-}
-
 /// The same for a span that opens: a value that panics is left out, and `panicked` is told. The registry has tied the span
 /// to its parent by now; if the panic went on, neither of them would ever close.
 pub(crate) fn opening_visitor(panicked: impl Fn(), take: impl FnMut(&Field, Raw<'_>)) -> impl Visit {

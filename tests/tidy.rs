@@ -154,6 +154,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "made",
             "ongoing",
             "open",
+            "outside",
             "placement",
             "semconv",
             "span",
