@@ -14,6 +14,7 @@ use opentelemetry::{Context, KeyValue, Value};
 
 use crate::above::{self, Theirs, Told, is_timing};
 use crate::beside;
+use crate::clock::Anchor;
 use crate::core::Core;
 use crate::event::{Moment, Said as EventSaid};
 use crate::fields::{Fields, Plan, Said};
@@ -50,6 +51,8 @@ pub struct GenAiTracer<T> {
 struct Door {
     core: Arc<Core>,
     scopes: Scopes,
+    /// The clock of what `span_builder` notes of a span.
+    clock: Anchor,
     /// The fields of its spans have no places: they come as attributes.
     no_plan: Arc<Plan>,
 }
@@ -57,7 +60,7 @@ struct Door {
 impl<T> GenAiTracer<T> {
     pub(crate) fn new(tracer: &Arc<T>, core: Arc<Core>) -> Self {
         beside::wrapped();
-        let door = Door { core, scopes: Scopes::default(), no_plan: Arc::default() };
+        let door = Door { core, scopes: Scopes::default(), clock: Anchor::now(), no_plan: Arc::default() };
         Self { door: Arc::new(door), tracer: Arc::clone(tracer) }
     }
 }
@@ -89,6 +92,7 @@ where
             }
             let mut attributes = Vec::with_capacity(ATTRIBUTES);
             attributes.push(KeyValue::new(OPENED_AS, builder.name.clone()));
+            attributes.push(KeyValue::new(OPENED_AT, self.door.clock.at(Instant::now())));
             builder.attributes = Some(attributes);
         }
         builder
@@ -109,6 +113,10 @@ where
 /// The name that a span was opened with; stands first among its builder's attributes, until it starts.
 const OPENED_AS: &str = "tracing_genai.opened_as";
 
+/// When that was, by the door's clock; stands second. The time that the layer above gives a span is one of the wall clock: two
+/// spans whose times are converted one by one may change places.
+const OPENED_AT: &str = "tracing_genai.opened_at";
+
 /// Room for all attributes of most spans, those that the layer above says itself and those of the close included: a
 /// kilobyte, the most that allocators keep at hand.
 const ATTRIBUTES: usize = 18;
@@ -116,30 +124,20 @@ const ATTRIBUTES: usize = 18;
 /// Room for the fields of most spans, recorded ones included.
 const FIELDS: usize = 10;
 
-fn opened_as(builder: &mut SpanBuilder) -> Option<&'static str> {
-    let attributes = builder.attributes.as_mut()?;
-    if attributes.first()?.key.as_str() != OPENED_AS {
-        return None;
-    }
-    match attributes.remove(0).value {
-        Value::String(name) => names::span_name(name.as_str()),
-        _ => None,
-    }
-}
-
 impl<T> GenAiTracer<T>
 where
     T: Tracer + Send + Sync + 'static,
     T::Span: Send + Sync + 'static,
 {
     fn start(&self, mut builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
-        let name = opened_as(&mut builder);
+        let opened = self.door.opened(&mut builder);
+        let name = opened.map(|(name, _)| name);
         beside::builds(None);
         // The layer above says when a span starts, and renames those that have an `otel.name`: this one was another's.
         let is_others = name.is_none() && builder.start_time.is_some() && above::is_renamed(&builder);
         let kind = if is_others { None } else { self.door.kind(name.unwrap_or(&builder.name), &builder) };
         match kind {
-            Some(kind) => match self.door.open(kind, name, builder, parent) {
+            Some(kind) => match self.door.open(kind, opened, builder, parent) {
                 Some(ours) => GenAiSpan(State::Ours(ours)),
                 None => nothing(parent),
             },
@@ -208,6 +206,22 @@ fn under_locks<R>(call: impl FnOnce() -> R) -> R {
 }
 
 impl Door {
+    /// What `span_builder` noted of this span, if it went through there: the name that it was opened with, and when.
+    fn opened(&self, builder: &mut SpanBuilder) -> Option<(&'static str, Instant)> {
+        let attributes = builder.attributes.as_mut()?;
+        if attributes.first()?.key.as_str() != OPENED_AS {
+            return None;
+        }
+        let noted = attributes.len().min(2);
+        let mut noted = attributes.drain(..noted).map(|attribute| attribute.value);
+        match (noted.next()?, noted.next()?) {
+            (Value::String(name), Value::I64(at)) => {
+                Some((names::span_name(name.as_str())?, self.clock.instant_at(at)))
+            }
+            _ => None,
+        }
+    }
+
     /// Calls the user's tracer or one of its spans, and counts a panic.
     fn call_out<R>(&self, call: impl FnOnce() -> R) -> Option<R> {
         let result = call_out(call);
@@ -254,7 +268,7 @@ impl Door {
     fn open(
         self: &Arc<Self>,
         kind: Kind,
-        opened_as: Option<&'static str>,
+        opened: Option<(&'static str, Instant)>,
         builder: SpanBuilder,
         parent: &Context,
     ) -> Option<Ours> {
@@ -262,7 +276,8 @@ impl Door {
         let now = Instant::now();
         let is_renamed = above::is_renamed(&builder);
         let SpanBuilder { name, span_kind, start_time, attributes, events, links, .. } = builder;
-        let opened = start_time.map_or(now, |at| instant_of(at, now));
+        let (opened_as, opened) = opened.unzip();
+        let opened = opened.or_else(|| start_time.map(|at| instant_of(at, now))).unwrap_or(now);
         let mut attributes = attributes.unwrap_or_default();
         let mut fields = Fields::with_capacity(FIELDS);
         // The layer above puts its own first.

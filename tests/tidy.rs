@@ -93,6 +93,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "above",
             "beside",
+            "clock",
             "core",
             "event",
             "fields",
