@@ -127,15 +127,119 @@ pub(crate) fn slot(kind: Option<Kind>, field: &str) -> Option<Slot> {
 
 /// Whether a field of this name holds content: on every kind, on every event and on other spans too.
 pub(crate) fn is_content(field: &str) -> bool {
-    static OURS: LazyLock<FxHashSet<&str>> = LazyLock::new(|| {
+    static NAMES: LazyLock<FxHashSet<&str>> = LazyLock::new(|| {
         let keys = CLASSES.iter().filter(|(_, class)| *class == Class::Content).map(|(key, _)| *key);
-        ROWS.iter().flat_map(|row| row.fields.iter().copied()).chain(keys).collect()
+        let fields = ROWS.iter().flat_map(|row| row.fields.iter().copied());
+        fields.chain(keys).chain(FOREIGN.iter().copied()).collect()
     });
-    OURS.contains(field) || is_foreign_content(field)
+    NAMES.contains(field) || (field.contains('.') && has_foreign_prefix(field))
 }
 
-/// The same things under the names that they had before in the conventions, and that other libraries and backends have.
-fn is_foreign_content(key: &str) -> bool {
+/// Names for content in the conventions' earlier revisions, in backends, in other libraries, and in programs.
+const FOREIGN: &[&str] = &[
+    "ai.prompt",
+    "ai.response.object",
+    "ai.response.reasoning",
+    "ai.response.text",
+    "ai.response.toolCalls",
+    "ai.toolCall.args",
+    "ai.toolCall.result",
+    "ai.value",
+    "ai.values",
+    "all_messages_events",
+    "answer",
+    "args",
+    "assistant_message",
+    "audio.transcript",
+    "audio.url",
+    "braintrust.input",
+    "braintrust.input_json",
+    "braintrust.output",
+    "braintrust.output_json",
+    "chat_history",
+    "content",
+    "conversation_history",
+    "document.content",
+    "embedding.text",
+    "final_result",
+    "final_transcript",
+    "gcp.vertex.agent.data",
+    "gcp.vertex.agent.llm_request",
+    "gcp.vertex.agent.llm_response",
+    "gcp.vertex.agent.tool_call_args",
+    "gcp.vertex.agent.tool_response",
+    "gen_ai.assistant.message",
+    "gen_ai.choice",
+    "gen_ai.completion",
+    "gen_ai.event.content",
+    "gen_ai.memory.records",
+    "gen_ai.prompt",
+    "gen_ai.retrieval.documents",
+    "gen_ai.retrieval.query.text",
+    "gen_ai.speech.input_text",
+    "gen_ai.system.message",
+    "gen_ai.tool.message",
+    "gen_ai.transcription.text",
+    "gen_ai.user.message",
+    "interim_transcript",
+    "langfuse.input",
+    "langfuse.output",
+    "lk.chat_ctx",
+    "lk.function_tool.arguments",
+    "lk.function_tool.output",
+    "lk.input_text",
+    "lk.instructions",
+    "lk.response.function_calls",
+    "lk.response.text",
+    "lk.user_input",
+    "lk.user_transcript",
+    "llm.choices",
+    "llm.function_call",
+    "llm.input",
+    "llm.output",
+    "llm.prompt",
+    "llm.tools",
+    "llm.user_message_preview",
+    "message.content",
+    "message_content.text",
+    "message_history",
+    "mlflow.chat.messages",
+    "mlflow.chat.tools",
+    "mlflow.spanInputs",
+    "mlflow.spanOutputs",
+    "partial_transcript",
+    "pydantic_ai.all_messages",
+    "question",
+    "reranker.query",
+    "return",
+    "system_instruction",
+    "system_instructions",
+    "task.description",
+    "tool.arguments",
+    "tool.input",
+    "tool.json_schema",
+    "tool.output",
+    "tool.parameters",
+    "tool.result",
+    "tool_args",
+    "tool_arguments",
+    "tool_call",
+    "tool_call_arguments",
+    "tool_input",
+    "tool_output",
+    "tool_response",
+    "tool_result",
+    "tools.definitions",
+    "trace_input",
+    "trace_output",
+    "transcription",
+    "user_input",
+    "user_message",
+    "utterance",
+];
+
+/// Whether the name is one of a family of names for content: lists, parts and variants.
+fn has_foreign_prefix(field: &str) -> bool {
     const PREFIXES: &[&str] = &[
         "ai.prompt.",
         "embedding.embeddings",
@@ -170,59 +274,8 @@ fn is_foreign_content(key: &str) -> bool {
         "traceloop.entity.output",
         "traceloop.prompt.template",
     ];
-    matches!(
-        key,
-        "ai.prompt"
-            | "ai.response.object"
-            | "ai.response.reasoning"
-            | "ai.response.text"
-            | "ai.response.toolCalls"
-            | "ai.toolCall.args"
-            | "ai.toolCall.result"
-            | "ai.value"
-            | "ai.values"
-            | "audio.transcript"
-            | "audio.url"
-            | "document.content"
-            | "embedding.text"
-            | "gcp.vertex.agent.data"
-            | "gcp.vertex.agent.llm_request"
-            | "gcp.vertex.agent.llm_response"
-            | "gcp.vertex.agent.tool_call_args"
-            | "gcp.vertex.agent.tool_response"
-            | "gen_ai.completion"
-            | "gen_ai.event.content"
-            | "gen_ai.memory.records"
-            | "gen_ai.prompt"
-            | "gen_ai.retrieval.documents"
-            | "gen_ai.retrieval.query.text"
-            | "gen_ai.speech.input_text"
-            | "gen_ai.transcription.text"
-            | "lk.chat_ctx"
-            | "lk.function_tool.arguments"
-            | "lk.function_tool.output"
-            | "lk.input_text"
-            | "lk.instructions"
-            | "lk.response.function_calls"
-            | "lk.response.text"
-            | "lk.user_input"
-            | "lk.user_transcript"
-            | "llm.choices"
-            | "llm.function_call"
-            | "llm.prompt"
-            | "llm.tools"
-            | "message.content"
-            | "message_content.text"
-            | "mlflow.chat.messages"
-            | "mlflow.chat.tools"
-            | "mlflow.spanInputs"
-            | "mlflow.spanOutputs"
-            | "pydantic_ai.all_messages"
-            | "reranker.query"
-            | "tool.json_schema"
-            | "tool.parameters"
-    ) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
-        || key.strip_prefix("gen_ai.prompt.").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    PREFIXES.iter().any(|prefix| field.starts_with(prefix))
+        || field.strip_prefix("gen_ai.prompt.").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// A content field's value, as it was recorded.
@@ -452,6 +505,8 @@ mod tests {
             "lk.function_tool.output",
             "ai.response.text",
             "mlflow.spanOutputs",
+            "return",
+            "tool_input",
         ] {
             assert!(is_content(content), "{content}");
         }

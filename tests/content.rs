@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::SpanData;
 use support::console::{child, is_child, stderr, stdout};
 use support::{Exported, attributes, exported_with};
 use tracing::field::{Empty, debug, display};
-use tracing::{error, info, info_span};
+use tracing::{error, info, info_span, instrument};
 use tracing_genai::{Content, Dialect, GenAi, Kind, Telemetry, redact};
 use tracing_subscriber::prelude::*;
 
@@ -232,6 +232,63 @@ fn off_means_off() {
     for span in ours {
         assert!(!everything(span).contains("4711"), "{span:#?}");
     }
+}
+
+/// What programs, libraries and backends call content, on a recognized span, on another one and on events.
+#[test]
+fn content_is_held_back_under_every_name_that_it_has() {
+    macro_rules! names {
+        ($($name:literal)+) => {$(
+            for span in [info_span!("tool", $name = MARKER), info_span!("lookup", $name = Empty)] {
+                span.record($name, debug(Secret));
+                span.in_scope(|| {
+                    info!($name = MARKER, "an event");
+                    info!($name = ?Secret);
+                });
+            }
+        )+};
+    }
+    let program = || {
+        names!(
+            "return" "args" "tool_call" "tool_input" "tool_output" "tool.arguments" "tool.result" "user_message"
+            "trace_input" "trace_output" "task.description" "langfuse.input" "langfuse.output"
+            "llm.user_message_preview" "tools.definitions" "system_instruction" "system_instructions"
+            "all_messages_events" "final_result" "tool_arguments" "tool_args" "tool_response" "tool_result"
+            "braintrust.input_json" "braintrust.output_json" "llm.input" "llm.output" "question" "answer" "utterance"
+            "transcription" "final_transcript" "interim_transcript" "partial_transcript" "content" "chat_history"
+            "user_input" "assistant_message" "gen_ai.user.message" "gen_ai.choice"
+        );
+    };
+    let exported = exported_with(&off(), program);
+    // Through the second door other spans pass as they are.
+    for span in exported.spans.iter().filter(|span| !(support::SECOND_DOOR && span.name == "lookup")) {
+        assert!(!everything(span).contains("4711"), "{span:#?}");
+    }
+    let exported = exported_with(&off().with_content(Content::Spans), program);
+    assert!(exported.spans.iter().all(|span| everything(span).contains("4711")));
+}
+
+#[test]
+fn what_an_instrumented_function_returns_is_content() {
+    #[instrument(name = "llm", ret)]
+    fn answer() -> String {
+        MARKER.to_owned()
+    }
+    #[instrument(name = "tool", ret(Debug), err)]
+    fn tool() -> Result<&'static str, String> {
+        Ok(MARKER)
+    }
+    let program = || {
+        answer();
+        let _ = tool();
+    };
+    let exported = exported_with(&GenAi::new(), program);
+    for span in &exported.spans {
+        assert!(!everything(span).contains("4711"), "{span:#?}");
+        assert_eq!(span.events.len(), 1);
+    }
+    let exported = exported_with(&on(), program);
+    assert!(exported.spans.iter().all(|span| everything(span).contains("4711")));
 }
 
 /// The same program shows everything when content is on: the test above could fail.
