@@ -9,7 +9,7 @@ use opentelemetry::{KeyValue, Value};
 
 use crate::event::Said;
 use crate::names;
-use crate::semconv::{EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE, is_error_text};
+use crate::semconv::{ERROR_CHAIN, EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE};
 use crate::value::Raw;
 
 /// What the layer above says itself about a span as it opens: that goes on as it is, and stands there from the start.
@@ -107,7 +107,7 @@ pub(crate) fn told(name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Told {
 fn only_error(name: &str, said: &Said) -> Option<String> {
     let find = |key| said.attributes.iter().find(|attribute| attribute.key.as_str() == key);
     // It makes none of an error value, of which there are more attributes.
-    let is_value = || said.attributes.iter().any(|attribute| is_error_text(attribute.key.as_str()));
+    let is_value = || said.attributes.iter().any(|attribute| attribute.key.as_str() == ERROR_CHAIN);
     let error = match name {
         EXCEPTION => find(EXCEPTION_MESSAGE),
         _ if is_callsite(name) && !is_value() => find("error"),

@@ -15,7 +15,7 @@ use tracing_core::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 
 use crate::console;
-use crate::content::{Content, Redacts, Rules};
+use crate::content::{Content, Redacts, Rules, is_content};
 use crate::dialect::Dialects;
 use crate::fields::{Fields, Plan};
 use crate::inherited::PassedOn;
@@ -133,7 +133,8 @@ impl Shared {
 
 impl Core {
     /// A layer's core, which counts and is shut down with the others of `shared`.
-    pub(crate) fn new(options: Options, shared: &Arc<Shared>, tracer: Box<dyn Starts>) -> Arc<Self> {
+    pub(crate) fn new(mut options: Options, shared: &Arc<Shared>, tracer: Box<dyn Starts>) -> Arc<Self> {
+        options.settle();
         let core = Arc::new(Self {
             live: Live::new(options.max_conversations),
             metrics: options.metrics(),
@@ -238,6 +239,13 @@ impl Options {
             max_names: self.max_metric_names,
         };
         self.meter.as_ref().map(|meter| Metrics::new(choice(meter)))
+    }
+
+    /// Drops what the user named and then may not leave: without content, the names of content.
+    fn settle(&mut self) {
+        let leaves = |key: Key| self.content == Content::Spans || !is_content(key.name());
+        self.baggage.retain(|key| leaves(*key));
+        self.attributes.retain(|(key, _)| leaves(*key));
     }
 
     /// Whether turns and conversations say what was said in them.

@@ -76,6 +76,8 @@ pub(crate) struct Said {
     pub(crate) message: Option<String>,
     /// Its other fields, as recorded; none that hold content.
     pub(crate) attributes: Vec<KeyValue>,
+    /// The names of those that hold a `dyn Error`.
+    pub(crate) errors: Vec<&'static str>,
     /// Those that hold content.
     pub(crate) content: Vec<Piece>,
     /// What its `error` and `error_type` said.
@@ -100,10 +102,14 @@ impl Said {
             "conversation_id" => self.conversation_id = raw.as_text().map(Into::into),
             _ => {}
         }
-        match content::slot(None, field) {
-            Some(slot) => self.content.extend(raw.as_text().map(|text| Piece { slot, field, text: text.into_owned() })),
-            None => self.attributes.push(KeyValue::new(field, raw.into_recorded())),
+        if let Some(slot) = content::slot(None, field) {
+            self.content.extend(raw.as_text().map(|text| Piece { slot, field, text: text.into_owned() }));
+            return;
         }
+        if matches!(raw, Raw::Error(_)) {
+            self.errors.push(field);
+        }
+        self.attributes.push(KeyValue::new(field, raw.into_recorded()));
     }
 
     /// Takes in what is to be known of every event, unless one of its own fields has that name.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::semconv::{ERROR_TYPE_OTHER, ERROR_TYPE_PANIC};
+use opentelemetry::Value;
+
+use crate::semconv::{ERROR_TYPE_OTHER, ERROR_TYPE_PANIC, EXCEPTION_MESSAGE, is_error_text};
 use crate::value::Raw;
 
 /// What `error` and `error_type` said, on a span or on an `ERROR` event.
@@ -63,6 +65,35 @@ impl Failure {
         self.text.as_deref().map(|text| text.chars().take(256).collect()).unwrap_or_default()
     }
 }
+
+/// The attributes of a span or an event that hold an error's text.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorTexts {
+    /// Fields that hold a `dyn Error`, as tracing-opentelemetry shows it: with its causes as a list beside it.
+    chained: Vec<String>,
+}
+
+impl ErrorTexts {
+    /// Finds the fields of error values by the causes beside them: `supply.chain` alone is no error's.
+    pub(crate) fn among<'a>(attributes: &(impl Iterator<Item = (&'a str, &'a Value)> + Clone)) -> Self {
+        let chains = attributes.clone().filter(|(_, value)| matches!(value, Value::Array(_)));
+        let fields = chains.filter_map(|(name, _)| name.strip_suffix(CHAIN));
+        // Where the field itself became something else, `exception.message` tells that there was an error.
+        let is_error = |field: &&str| {
+            *field == "error" || attributes.clone().any(|(name, _)| name == *field || name == EXCEPTION_MESSAGE)
+        };
+        Self { chained: fields.filter(is_error).map(str::to_owned).collect() }
+    }
+
+    /// Whether the attribute of this name is one.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let field = name.strip_suffix(CHAIN).unwrap_or(name);
+        is_error_text(name) || self.chained.iter().any(|chained| chained == field)
+    }
+}
+
+/// What tracing-opentelemetry puts behind the name of a field that holds a `dyn Error`, for its causes.
+const CHAIN: &str = ".chain";
 
 /// One word of at most 64 characters.
 fn is_identifier(text: &str) -> bool {

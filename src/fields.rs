@@ -10,10 +10,10 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry::{KeyValue, Value};
 
 use crate::content::{Piece, Slot};
-use crate::failure::Failure;
+use crate::failure::{ErrorTexts, Failure};
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
-use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_error_text, is_standard};
+use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
 /// The longest time that a start may be back-dated by.
@@ -45,6 +45,8 @@ impl Plan {
 pub(crate) enum Said {
     /// An attribute, or that there is none.
     Attribute(Key, Option<Value>),
+    /// The text of a `dyn Error`, under its field's own name.
+    ErrorText(Key, String),
     /// What people said: a count of it, as long as nobody gives that, and itself if it is asked for.
     Content(Option<(Key, i64)>, Option<Piece>),
     /// A value that its field can't have, and what is kept of it.
@@ -83,8 +85,9 @@ impl Said {
                 };
                 Self::Content(counted, content.then(|| piece(slot, own.name(), &raw)))
             }
-            Meaning::Own => match &raw {
+            Meaning::Own => match raw {
                 Raw::Huge(_) => Self::Refused(Refusal::OutOfRange, kept(own, raw)),
+                Raw::Error(text) => Self::ErrorText(own, text),
                 _ => Self::Attribute(own, Some(raw.into_recorded())),
             },
         }
@@ -132,6 +135,8 @@ struct Rare {
     span_kind: Option<SpanKind>,
     status: Option<StatusCode>,
     status_description: Option<String>,
+    /// Attributes that hold the text of a `dyn Error`.
+    errors: Vec<Key>,
     /// What OpenTelemetry's statuses said, the last one last: that it failed, and why if they said so.
     statuses: Vec<String>,
     /// Attributes of names that the program makes up as it runs.
@@ -165,6 +170,10 @@ impl Fields {
         match said {
             Said::Attribute(key, Some(value)) => self.set(key, value),
             Said::Attribute(key, None) => self.take_back(key),
+            Said::ErrorText(key, text) => {
+                self.rare().errors.push(key);
+                self.set(key, text.into())
+            }
             Said::Content(counted, piece) => {
                 if let Some((key, count)) = counted {
                     self.count(key, count);
@@ -310,10 +319,14 @@ impl Fields {
 
     /// Rewrites the texts that say what went wrong.
     pub(crate) fn rewrite_errors(&mut self, rewrite: impl Fn(&str) -> String) {
+        let is_error_text = self.error_texts();
         for attribute in self.attributes.iter_mut().filter(|attribute| is_error_text(attribute.key.name())) {
             attribute.value = rewrite(&attribute.value.as_str()).into();
         }
         let Some(rare) = &mut self.rare else { return };
+        for attribute in rare.made_up.iter_mut().filter(|attribute| is_error_text(attribute.key.as_str())) {
+            attribute.value = rewrite(&attribute.value.as_str()).into();
+        }
         rare.failure.rewrite(&rewrite);
         let given = rare.statuses.iter_mut().filter(|status| !status.is_empty());
         for description in given.chain(&mut rare.status_description) {
@@ -321,15 +334,24 @@ impl Fields {
         }
     }
 
-    /// Leaves out the attributes that say what went wrong.
+    /// Leaves out the texts that say what went wrong; that it failed, and how it is called, stays.
     pub(crate) fn drop_error_texts(&mut self) {
+        let is_error_text = self.error_texts();
         self.attributes.retain(|attribute| !is_error_text(attribute.key.name()));
-        if let Some(rare) = &mut self.rare {
-            rare.made_up.retain(|attribute| !is_error_text(attribute.key.as_str()));
-        }
-        for status in self.rare.iter_mut().flat_map(|rare| &mut rare.statuses) {
-            status.clear();
-        }
+        let Some(rare) = &mut self.rare else { return };
+        rare.made_up.retain(|attribute| !is_error_text(attribute.key.as_str()));
+        rare.status_description = None;
+        rare.statuses.iter_mut().for_each(String::clear);
+    }
+
+    /// Which attributes hold an error's text.
+    fn error_texts(&self) -> impl Fn(&str) -> bool + use<> {
+        let errors: Vec<Key> = self.rare.iter().flat_map(|rare| &rare.errors).copied().collect();
+        let made_up = self.rare.iter().flat_map(|rare| &rare.made_up);
+        let made_up = made_up.map(|attribute| (attribute.key.as_str(), &attribute.value));
+        let attributes = self.attributes.iter().map(|attribute| (attribute.key.name(), &attribute.value));
+        let texts = ErrorTexts::among(&attributes.chain(made_up));
+        move |name| errors.iter().any(|key| key.name() == name) || texts.has(name)
     }
 
     /// A status of OpenTelemetry's says that it failed, and why if the text is not empty.
@@ -516,6 +538,7 @@ fn raw_owned(raw: Raw<'_>) -> Raw<'static> {
         Raw::Huge(digits) => Raw::Huge(digits),
         Raw::Float(number) => Raw::Float(number),
         Raw::Text(text) => Raw::Text(text.into_owned().into()),
+        Raw::Error(text) => Raw::Error(text),
     }
 }
 

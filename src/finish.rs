@@ -11,12 +11,11 @@ use crate::conversation::{Conversation, TurnKey};
 use crate::core::Core;
 use crate::dialect::{self, Finished};
 use crate::event::Said;
-use crate::failure::Failure;
+use crate::failure::{ErrorTexts, Failure};
 use crate::fields::Fields;
 use crate::instruments::Measured;
 use crate::kind::Kind;
 use crate::mapping;
-use crate::semconv::is_error_text;
 use crate::span;
 use crate::totals::{Parts, Totals};
 use crate::words::Words;
@@ -154,10 +153,12 @@ pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: boo
     } else if is_content || is_error {
         said.message = said.message.map(|message| rules.text("message", &message));
     }
-    let is_error = |attribute: &KeyValue| attribute.key.as_str() == "error" || is_error_text(attribute.key.as_str());
-    said.attributes.retain(|attribute| options.error_text || !is_error(attribute));
-    if rules.redacts() {
-        for attribute in said.attributes.iter_mut().filter(|attribute| is_error(attribute)) {
+    let texts = ErrorTexts::among(&said.attributes.iter().map(|attribute| (attribute.key.as_str(), &attribute.value)));
+    let is_text = |name: &str| name == "error" || said.errors.contains(&name) || texts.has(name);
+    if !options.error_text {
+        said.attributes.retain(|attribute| !is_text(attribute.key.as_str()));
+    } else if rules.redacts() {
+        for attribute in said.attributes.iter_mut().filter(|attribute| is_text(attribute.key.as_str())) {
             attribute.value = rules.text("error", &attribute.value.as_str()).into();
         }
     }

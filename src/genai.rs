@@ -190,7 +190,7 @@ impl GenAi {
     }
 
     /// Puts an attribute on every exported span, from its start. A span's own field of that name wins, and the last call for
-    /// a name. Default: none.
+    /// a name; one with a name of content is exported with content alone. Default: none.
     ///
     /// ```
     /// use tracing_genai::GenAi;
@@ -257,8 +257,9 @@ impl GenAi {
     }
 
     /// Exports the text of an `error` field as the status description, at most 256 characters of it. Error texts may
-    /// quote what people said; `false` leaves them out, on spans and on events, and keeps `error.type`.
-    /// Default: `true`.
+    /// quote what people said; `false` leaves them out, on spans and on events, and keeps `error.type`: the fields `error`, `err`,
+    /// `error.message`, `exception.message` and their like, a `dyn Error` under any name with its causes, `otel.status_description`,
+    /// and the messages of `ERROR` events. Default: `true`.
     #[must_use]
     pub fn with_error_text(mut self, export: bool) -> Self {
         self.options.error_text = export;
@@ -266,8 +267,8 @@ impl GenAi {
     }
 
     /// Puts these entries of the W3C baggage on spans, as attributes of their own names: each span takes what the
-    /// OpenTelemetry context holds that it hangs on, and passes it on to all below. A field of the same name wins. By
-    /// default, no baggage is exported: it may come from anywhere.
+    /// OpenTelemetry context holds that it hangs on, and passes it on to all below. A field of the same name wins. An entry
+    /// with a name of content is content. By default, no baggage is exported: it may come from anywhere.
     #[must_use]
     pub fn with_baggage(mut self, entries: impl IntoIterator<Item = &'static str>) -> Self {
         self.options.baggage = entries.into_iter().map(Key::of).collect();

@@ -9,6 +9,7 @@ use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry::{Context, Value};
 
 use crate::clock::Anchor;
+use crate::content::is_content;
 use crate::conversation::{Conversation, Joined, On, TurnKey};
 use crate::core::{Core, TracePer};
 use crate::fields::Fields;
@@ -279,7 +280,11 @@ pub(crate) fn with_baggage(core: &Core, inherited: Inherited, parent: &Context) 
     if core.options.baggage.is_empty() {
         return inherited;
     }
-    let entry = |key: &Key| Some((*key, Value::from(parent.baggage().get(key.name())?.to_string())));
+    let entry = |key: &Key| {
+        let said = parent.baggage().get(key.name())?.as_str();
+        let text = if is_content(key.name()) { core.rules().own(key.name(), said) } else { said.to_owned() };
+        Some((*key, Value::from(text)))
+    };
     with(&inherited, core.options.baggage.iter().filter_map(entry))
 }
 

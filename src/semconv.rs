@@ -369,9 +369,28 @@ pub(crate) const INHERITED: Keys =
 pub(crate) const EXCEPTION: &str = "exception";
 pub(crate) const EXCEPTION_MESSAGE: &str = "exception.message";
 
-/// Attributes that tracing-opentelemetry makes of an error: texts of it, and of what caused it.
-pub(crate) fn is_error_text(key: &str) -> bool {
-    matches!(key, EXCEPTION_MESSAGE | "exception.stacktrace") || key.strip_suffix(".chain").is_some()
+/// The causes of an `error` that is a `dyn Error`.
+pub(crate) const ERROR_CHAIN: &str = "error.chain";
+
+/// Whether an attribute of this name holds the text of an error, or what led to it.
+pub(crate) fn is_error_text(name: &str) -> bool {
+    matches!(
+        name,
+        EXCEPTION_MESSAGE
+            | "err"
+            | "error.message"
+            | "error.msg"
+            | "error.stack"
+            | "error.stacktrace"
+            | "error_message"
+            | "error_msg"
+            | "exception"
+            | "exception.stacktrace"
+            | "langfuse.observation.status_message"
+            | "otel.status_description"
+            | "panic.backtrace"
+            | "panic.payload"
+    )
 }
 
 /// Whether the conventions own this name, so that a value of the wrong type can't be kept under it.

@@ -15,6 +15,8 @@ pub(crate) enum Raw<'a> {
     Huge(String),
     Float(f64),
     Text(Cow<'a, str>),
+    /// The text of a `dyn Error`.
+    Error(String),
 }
 
 /// Why a value did not become the attribute that its field stands for.
@@ -39,13 +41,14 @@ impl Raw<'_> {
             Self::Float(number) => Value::F64(number),
             Self::Huge(digits) => Value::String(digits.into()),
             Self::Text(text) => Value::String(text.into_owned().into()),
+            Self::Error(text) => Value::String(text.into()),
         }
     }
 
     /// The value as text, if it is more than a truth value.
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
-            Self::Huge(text) => Some(text),
+            Self::Huge(text) | Self::Error(text) => Some(text),
             Self::Text(text) => Some(text.into_owned()),
             Self::Bool(_) | Self::Int(_) | Self::Float(_) => self.as_text().map(Cow::into_owned),
         }
@@ -58,7 +61,7 @@ impl Raw<'_> {
             Self::Bool(_) => None,
             Self::Int(number) => Some(number.to_string().into()),
             Self::Float(number) => Some(number.to_string().into()),
-            Self::Huge(text) => Some(text.as_str().into()),
+            Self::Huge(text) | Self::Error(text) => Some(text.as_str().into()),
             Self::Text(text) => Some(Cow::Borrowed(text)),
         }
     }
@@ -145,7 +148,7 @@ impl Rule {
 /// A finite number, whatever type it was recorded with; text counts when all of it is one number.
 pub(crate) fn float(raw: &Raw<'_>) -> Result<f64, Refusal> {
     let number = match raw {
-        Raw::Bool(_) => return Err(Refusal::WrongType),
+        Raw::Bool(_) | Raw::Error(_) => return Err(Refusal::WrongType),
         #[expect(clippy::cast_precision_loss, reason = "a double is what the conventions ask for")]
         Raw::Int(number) => *number as f64,
         Raw::Float(number) => *number,
@@ -212,7 +215,7 @@ fn int(raw: &Raw<'_>) -> Result<i64, Refusal> {
         Raw::Huge(_) => Err(Refusal::OutOfRange),
         #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
         Raw::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT => Ok(*number as i64),
-        Raw::Bool(_) | Raw::Float(_) => Err(Refusal::WrongType),
+        Raw::Bool(_) | Raw::Float(_) | Raw::Error(_) => Err(Refusal::WrongType),
         Raw::Text(text) => text.trim().parse().map_err(|error: ParseIntError| match error.kind() {
             IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Refusal::OutOfRange,
             _ => Refusal::WrongType,
@@ -224,7 +227,7 @@ fn flag(raw: &Raw<'_>) -> Result<bool, Refusal> {
     match raw {
         Raw::Bool(flag) => Ok(*flag),
         Raw::Text(text) => text.trim().parse().map_err(|_| Refusal::WrongType),
-        Raw::Int(_) | Raw::Huge(_) | Raw::Float(_) => Err(Refusal::WrongType),
+        Raw::Int(_) | Raw::Huge(_) | Raw::Float(_) | Raw::Error(_) => Err(Refusal::WrongType),
     }
 }
 

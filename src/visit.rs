@@ -62,7 +62,7 @@ impl<F: FnMut(&Field, Raw<'_>), T: Fn(Format<'_>) -> Option<String>> Visit for V
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         if let Some(text) = self.1(&|| value.to_string()) {
-            self.0(field, Raw::Text(text.into()));
+            self.0(field, Raw::Error(text));
         }
     }
 

@@ -8,8 +8,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use opentelemetry::Value;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::Status;
+use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use support::console::{child, is_child, stderr, stdout};
 use support::{Exported, attributes, exported_with};
@@ -460,6 +461,80 @@ fn error_texts_have_a_switch_of_their_own() {
     assert!(exported.spans.iter().all(|span| everything(span).contains("4711")));
     let exported = exported_with(&GenAi::new().with_error_text(false), program);
     assert!(exported.spans.iter().all(|span| !everything(span).contains("4711")), "{:#?}", exported.spans);
+}
+
+#[test]
+fn a_baggage_entry_and_an_attribute_with_a_name_of_content_are_content() {
+    let genai = || off().with_baggage(["prompt", "tenant"]).with_attribute("gen_ai.system_instructions", MARKER);
+    let baggage = [KeyValue::new("prompt", MARKER), KeyValue::new("tenant", "acme")];
+    let context = Context::current().with_baggage(baggage);
+    let program = || {
+        let _attached = context.clone().attach();
+        info_span!("turn").in_scope(|| drop(info_span!("lookup")));
+    };
+    let exported = exported_with(&genai(), program);
+    assert!(exported.spans.iter().all(|span| !everything(span).contains("4711")), "{:#?}", exported.spans);
+    assert_eq!(exported.attribute("turn", "tenant"), Some("acme".into()));
+    let on = genai().with_content(Content::Spans).with_redaction(|_, text| text.replace("4711", "####").into());
+    let exported = exported_with(&on, program);
+    assert_eq!(text(&exported, "turn", "prompt"), "the secret is ####");
+}
+
+/// An error under names of the program's own, as text and as a value, on spans and events.
+fn full_of_errors() {
+    let secret = std::io::Error::other(MARKER);
+    let error = std::io::Error::other(Wrapped(secret));
+    let error: &(dyn std::error::Error + 'static) = &error;
+    drop(info_span!("llm", otel.status_code = "error", otel.status_description = MARKER));
+    drop(info_span!("tts", error.message = MARKER, err = MARKER, exception.message = MARKER, error_message = MARKER));
+    let tool = info_span!("tool", cause = error, error = error, reason = Empty, supply.chain = "kept");
+    tool.record("reason", error);
+    tool.in_scope(|| {
+        info!(cause = error, "tried");
+        info!(err = MARKER, "tried");
+        info!(error.message = %Secret, exception.stacktrace = MARKER, "tried");
+        error!(cause = error, "failed");
+        error!(error);
+        error!(err = error);
+    });
+}
+
+/// An error whose cause quotes what must not leave.
+#[derive(Debug)]
+struct Wrapped(std::io::Error);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "wrapped: {}", self.0)
+    }
+}
+
+impl std::error::Error for Wrapped {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn error_texts_are_off_under_every_name_that_they_have() {
+    let exported = exported_with(&GenAi::new(), full_of_errors);
+    assert!(exported.spans.iter().all(|span| everything(span).contains("4711")), "{:#?}", exported.spans);
+    let exported = exported_with(&GenAi::new().with_error_text(false), full_of_errors);
+    for span in &exported.spans {
+        assert!(!everything(span).contains("4711"), "{span:#?}");
+    }
+    assert_eq!(exported.span("chat").status, Status::error(""), "that it failed stays");
+    assert_eq!(exported.attribute("execute_tool", "supply.chain"), Some("kept".into()));
+}
+
+#[test]
+fn error_texts_are_redacted_under_every_name_that_they_have() {
+    let genai = GenAi::new().with_redaction(|_, text| text.replace("4711", "####").into());
+    let exported = exported_with(&genai, full_of_errors);
+    for span in &exported.spans {
+        assert!(!everything(span).contains("4711"), "{span:#?}");
+        assert!(everything(span).contains("####"), "{span:#?}");
+    }
 }
 
 #[test]

@@ -146,6 +146,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "home",
         &[
             "clock",
+            "content",
             "conversation",
             "core",
             "fields",
@@ -194,7 +195,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "instruments",
             "kind",
             "mapping",
-            "semconv",
             "span",
             "totals",
             "words",
