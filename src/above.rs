@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use opentelemetry::trace::SpanBuilder;
 use opentelemetry::{KeyValue, Value};
+use tracing_core::Level;
 
-use crate::event::Said;
+use crate::event::{Said, is_callsite};
 use crate::names;
 use crate::semconv::{ERROR_CHAIN, EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE};
 use crate::value::Raw;
@@ -65,7 +66,8 @@ pub(crate) struct Told {
     pub(crate) name: Cow<'static, str>,
     pub(crate) said: Said,
     pub(crate) target: String,
-    pub(crate) is_error: bool,
+    /// Its level, if that layer says it: an event of OpenTelemetry's own has none.
+    pub(crate) level: Option<Level>,
     /// What the layer above makes a status of, whatever the event's level.
     pub(crate) status: Option<String>,
 }
@@ -93,14 +95,18 @@ pub(crate) fn told(name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Told {
     } else {
         name
     };
-    let is_error = level.as_ref().is_some_and(|level| level.as_str() == "ERROR");
+    let parsed = level.as_ref().and_then(|level| level.as_str().parse().ok());
+    // A layer without the feature `tracing-log` hands over a record of the `log` crate as it is.
+    if let (Some(target), Some(of_record)) = (&mut target, said.target.take()) {
+        *target = of_record.into();
+    }
     let about = target.as_ref().map(|target| target.as_str().into_owned()).unwrap_or_default();
     for (key, value) in [(EVENT_LEVEL, level), (EVENT_TARGET, target)] {
         if let Some(value) = value {
             said.about(key, value);
         }
     }
-    Told { name, said, target: about, is_error, status }
+    Told { name, said, target: about, level: parsed, status }
 }
 
 /// The text of an event that says nothing but what failed: the layer above makes a status of it.
@@ -119,13 +125,24 @@ fn only_error(name: &str, said: &Said) -> Option<String> {
     }
 }
 
-/// Whether this is what `tracing` calls an event without a name: then it has no message either.
-fn is_callsite(name: &str) -> bool {
-    let line = name.strip_prefix("event ").and_then(|place| place.rsplit_once(".rs:"));
-    line.is_some_and(|(_, line)| line.parse::<u32>().is_ok())
-}
-
 /// The layer above takes the `Debug` text of such an error, which has a string in quotes.
 fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use opentelemetry::{KeyValue, Value};
+
+    /// That layer has its own eye on such records, but only with a feature of its own.
+    #[test]
+    fn a_record_of_the_log_crate_has_its_own_target() {
+        let attributes =
+            [("level", "INFO"), ("target", "log"), ("log.target", "chatty"), ("log.file", "/home/me/x.rs")];
+        let told = told("a line".into(), attributes.map(|(key, value)| KeyValue::new(key, value)).into());
+        assert_eq!(told.target, "chatty");
+        assert_eq!(told.said.attributes.len(), 2);
+        assert!(told.said.attributes.contains(&KeyValue::new("target", Value::from("chatty"))));
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use opentelemetry::Value;
 use opentelemetry::metrics::Meter;
 use parking_lot::{Mutex, RwLock};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracing_core::callsite::Identifier;
 use tracing_core::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
@@ -25,6 +25,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::open::OpenSpans;
 use crate::outside::call_out;
+use crate::policy::{IdKey, Policy};
 use crate::prices::Prices;
 use crate::semconv::Key;
 use crate::span::Starts;
@@ -47,6 +48,14 @@ pub(crate) struct Options {
     pub(crate) content: Content,
     /// Targets whose events' messages are content.
     pub(crate) content_targets: Vec<String>,
+    /// Whether fields leave that neither the contract nor the user names.
+    pub(crate) only_known: bool,
+    /// Fields that leave besides.
+    pub(crate) known: Vec<String>,
+    /// The key of the hashes that ids leave as.
+    pub(crate) id_key: Option<IdKey>,
+    /// Events below this level are not exported.
+    pub(crate) event_level: Level,
     /// What is taken out of content and of error texts.
     pub(crate) redaction: Option<Redaction>,
     /// The longest string of content, in bytes.
@@ -106,6 +115,7 @@ pub(crate) struct Shared {
 /// One layer.
 pub(crate) struct Core {
     pub(crate) options: Options,
+    pub(crate) policy: Policy,
     shared: Arc<Shared>,
     pub(crate) tracer: Box<dyn Starts>,
     pub(crate) open: OpenSpans,
@@ -134,8 +144,9 @@ impl Shared {
 impl Core {
     /// A layer's core, which counts and is shut down with the others of `shared`.
     pub(crate) fn new(mut options: Options, shared: &Arc<Shared>, tracer: Box<dyn Starts>) -> Arc<Self> {
-        options.settle();
+        let policy = options.settle();
         let core = Arc::new(Self {
+            policy,
             live: Live::new(options.max_conversations),
             metrics: options.metrics(),
             options,
@@ -174,11 +185,6 @@ impl Core {
         self.options.names.get(name).copied().unwrap_or_else(|| Kind::of(name))
     }
 
-    /// Whether content is kept to be exported.
-    pub(crate) fn takes_content(&self) -> bool {
-        self.options.content == Content::Spans
-    }
-
     pub(crate) fn counters(&self) -> &Counters {
         self.shared.counters()
     }
@@ -199,7 +205,7 @@ impl Core {
         }
         console::warn_if_missing();
         let names = metadata.fields().iter().map(|field| field.name());
-        let plan = Arc::new(Plan::new(kind, names, self.takes_content()));
+        let plan = Arc::new(Plan::new(kind, names));
         Arc::clone(self.plans.write().entry(callsite).or_insert(plan))
     }
 
@@ -241,11 +247,27 @@ impl Options {
         self.meter.as_ref().map(|meter| Metrics::new(choice(meter)))
     }
 
-    /// Drops what the user named and then may not leave: without content, the names of content.
-    fn settle(&mut self) {
-        let leaves = |key: Key| self.content == Content::Spans || !is_content(key.name());
+    /// What may leave; what the user named and may not leave is dropped, or leaves in another form.
+    fn settle(&mut self) -> Policy {
+        let policy = Policy {
+            content: self.content == Content::Spans,
+            known: self.only_known.then(|| self.named()),
+            ids: self.id_key.clone(),
+        };
+        let leaves = |key: Key| policy.content || !is_content(key.name());
         self.baggage.retain(|key| leaves(*key));
         self.attributes.retain(|(key, _)| leaves(*key));
+        for (key, value) in &mut self.attributes {
+            *value = policy.value(key.name(), value.clone());
+        }
+        policy
+    }
+
+    /// The names of fields that the user vouches for.
+    fn named(&self) -> FxHashSet<String> {
+        let attributes = self.attributes.iter().map(|(key, _)| *key).chain(self.baggage.iter().copied());
+        let attributes = attributes.map(|key| key.name().to_owned());
+        self.known.iter().chain(&self.inherited.names).cloned().chain(attributes).collect()
     }
 
     /// Whether turns and conversations say what was said in them.
@@ -271,6 +293,10 @@ impl Default for Options {
             error_text: true,
             content: Content::default(),
             content_targets: Vec::new(),
+            only_known: false,
+            known: Vec::new(),
+            id_key: None,
+            event_level: Level::INFO,
             redaction: None,
             max_content_len: 32 * 1_024,
             binary_content: false,

@@ -86,6 +86,8 @@ pub(crate) struct Said {
     pub(crate) ago: Duration,
     /// The conversation that it is about.
     pub(crate) conversation_id: Option<String>,
+    /// The target of a record of the `log` crate: its callsite has none.
+    pub(crate) target: Option<String>,
 }
 
 impl Said {
@@ -96,6 +98,12 @@ impl Said {
                 self.message = raw.into_text();
                 return;
             }
+            "log.target" => {
+                self.target = raw.into_text();
+                return;
+            }
+            // Where in the source the record was written, as a path on the machine that built it.
+            "log.module_path" | "log.file" | "log.line" => return,
             "error" => self.failure.set_error(&raw),
             "error_type" => self.failure.set_error_type(&raw),
             "ms_ago" => self.ago = ago(&raw),
@@ -118,6 +126,12 @@ impl Said {
             self.attributes.push(KeyValue::new(key, value));
         }
     }
+}
+
+/// Whether this is what `tracing` calls an event without a name: then it has no message either.
+pub(crate) fn is_callsite(name: &str) -> bool {
+    let line = name.strip_prefix("event ").and_then(|place| place.rsplit_once(".rs:"));
+    line.is_some_and(|(_, line)| line.parse::<u32>().is_ok())
 }
 
 /// A negative or endless lateness is none.

@@ -13,6 +13,7 @@ use crate::content::{Piece, Slot};
 use crate::failure::{ErrorTexts, Failure};
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
+use crate::policy::Policy;
 use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_standard};
 use crate::value::{Raw, Refusal, Rule, float};
 
@@ -23,20 +24,18 @@ const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     fields: Vec<(Key, Meaning)>,
-    /// Whether content is taken.
-    content: bool,
 }
 
 impl Plan {
-    pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>, content: bool) -> Self {
-        Self { fields: names.map(|name| (Key::of(name), mapping::meaning(kind, name))).collect(), content }
+    pub(crate) fn new(kind: Option<Kind>, names: impl Iterator<Item = &'static str>) -> Self {
+        Self { fields: names.map(|name| (Key::of(name), mapping::meaning(kind, name))).collect() }
     }
 
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
     #[inline]
-    pub(crate) fn read(&self, index: usize, raw: Raw<'_>) -> Said {
+    pub(crate) fn read(&self, index: usize, raw: Raw<'_>, policy: &Policy) -> Said {
         let Some((own, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
-        Said::of(own, meaning, raw, self.content)
+        Said::of(own, meaning, raw, policy)
     }
 }
 
@@ -62,19 +61,23 @@ pub(crate) enum Said {
 }
 
 impl Said {
-    /// What a value of a field says that means this; with content, if that is taken.
+    /// What a value of a field says that means this, as far as it may leave.
     #[inline]
-    pub(crate) fn of(own: Key, meaning: Meaning, raw: Raw<'_>, content: bool) -> Self {
+    pub(crate) fn of(own: Key, meaning: Meaning, raw: Raw<'_>, policy: &Policy) -> Self {
+        let kept = |raw| kept(own, raw).filter(|_| policy.admits(own.name()));
         match meaning {
             Meaning::Attribute { key, rule } => match rule.read(&raw) {
+                Ok(value) if rule == Rule::Id => {
+                    Self::Attribute(key, value.map(|value| policy.value(key.name(), value)))
+                }
                 Ok(value) => Self::Attribute(key, value),
                 // An id that is too long would be so under any name.
                 Err(refusal) if rule == Rule::Id => Self::Refused(refusal, None),
-                Err(refusal) => Self::Refused(refusal, kept(own, raw)),
+                Err(refusal) => Self::Refused(refusal, kept(raw)),
             },
             Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
                 Ok(ago) => Self::StartedAgo(ago),
-                Err(refusal) => Self::Refused(refusal, kept(own, raw)),
+                Err(refusal) => Self::Refused(refusal, kept(raw)),
             },
             Meaning::Control(control) => Self::Control(control, raw_owned(raw)),
             Meaning::Content(slot, measure) => {
@@ -83,14 +86,23 @@ impl Said {
                     Measure::Characters => Some((CHARACTERS, characters(&raw))),
                     Measure::Tools => tools(&raw).map(|count| (TOOL_COUNT, count)),
                 };
-                Self::Content(counted, content.then(|| piece(slot, own.name(), &raw)))
+                Self::Content(counted, policy.content.then(|| piece(slot, own.name(), &raw)))
             }
             Meaning::Own => match raw {
-                Raw::Huge(_) => Self::Refused(Refusal::OutOfRange, kept(own, raw)),
-                Raw::Error(text) => Self::ErrorText(own, text),
-                _ => Self::Attribute(own, Some(raw.into_recorded())),
+                Raw::Huge(_) => Self::Refused(Refusal::OutOfRange, kept(raw)),
+                Raw::Error(text) if policy.admits(own.name()) => Self::ErrorText(own, text),
+                _ => Self::own(own, raw.into_recorded(), policy),
             },
         }
+    }
+
+    /// What a field says that means nothing but itself.
+    #[inline]
+    pub(crate) fn own(own: Key, value: Value, policy: &Policy) -> Self {
+        if !policy.admits(own.name()) {
+            return Self::Refused(Refusal::Unknown, None);
+        }
+        Self::Attribute(own, Some(policy.value(own.name(), value)))
     }
 
     /// Whether it gives an attribute that `wanted` picks.

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
-use crate::content::{self, Content, Rules, Slot};
+use crate::content::{self, Rules, Slot};
 use crate::conversation::{Conversation, TurnKey};
 use crate::core::Core;
 use crate::dialect::{self, Finished};
@@ -16,8 +16,10 @@ use crate::fields::Fields;
 use crate::instruments::Measured;
 use crate::kind::Kind;
 use crate::mapping;
+use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
 use crate::totals::{Parts, Totals};
+use crate::value::Refusal;
 use crate::words::Words;
 
 /// A span that ends.
@@ -146,7 +148,7 @@ fn words(core: &Core, kind: Kind, fields: &Fields, place: Option<(&Conversation,
 pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: bool) -> Said {
     let options = &core.options;
     let rules = core.rules();
-    let with_content = options.content == Content::Spans;
+    let with_content = core.policy.content;
     let is_content = options.is_content_target(target);
     if (is_content && !with_content) || (is_error && !options.error_text) {
         said.message = None;
@@ -162,10 +164,30 @@ pub(crate) fn may_leave(core: &Core, mut said: Said, target: &str, is_error: boo
             attribute.value = rules.text("error", &attribute.value.as_str()).into();
         }
     }
+    said.attributes.retain_mut(|attribute| {
+        let name = attribute.key.as_str();
+        let leaves = core.policy.admits_on_event(attribute) || is_about(attribute, target);
+        if leaves && core.policy.ids.is_some() {
+            attribute.value = core.policy.value(name, attribute.value.clone());
+        } else if !leaves {
+            core.counters().refused(Refusal::Unknown);
+        }
+        leaves
+    });
     for piece in said.content.drain(..).filter(|_| with_content) {
         said.attributes.push(KeyValue::new(piece.field, rules.own(piece.field, &piece.text)));
     }
     said
+}
+
+/// Whether it is what every event has, its level or its target, and no field that is called like these.
+fn is_about(attribute: &KeyValue, target: &str) -> bool {
+    let value = attribute.value.as_str();
+    match attribute.key.as_str() {
+        key if key == EVENT_LEVEL.name() => matches!(&*value, "ERROR" | "WARN" | "INFO" | "DEBUG" | "TRACE"),
+        key if key == EVENT_TARGET.name() => value == target,
+        _ => false,
+    }
 }
 
 /// What of a link's attributes may leave.
@@ -173,12 +195,21 @@ pub(crate) fn linked(core: &Core, attributes: Vec<KeyValue>) -> Vec<KeyValue> {
     let rules = core.rules();
     let may_leave = |attribute: KeyValue| {
         if !content::is_content(attribute.key.as_str()) {
-            return Some(attribute);
+            return passed(core, attribute);
         }
         let said = || rules.own(attribute.key.as_str(), &attribute.value.as_str());
-        core.takes_content().then(|| KeyValue::new(attribute.key.clone(), said()))
+        core.policy.content.then(|| KeyValue::new(attribute.key.clone(), said()))
     };
     attributes.into_iter().filter_map(may_leave).collect()
+}
+
+/// An attribute that passes as the program gave it, if it may; otherwise it is counted.
+pub(crate) fn passed(core: &Core, attribute: KeyValue) -> Option<KeyValue> {
+    let passed = core.policy.passed(attribute);
+    if passed.is_none() {
+        core.counters().refused(Refusal::Unknown);
+    }
+    passed
 }
 
 /// The content's attributes; comes back with the same under its own name, if the dialects want it.

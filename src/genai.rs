@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use opentelemetry::Value;
 use opentelemetry::metrics::Meter;
 use opentelemetry::trace::Tracer;
+use tracing_core::Level;
 use tracing_subscriber::filter::Targets;
 
 use crate::content::Content;
@@ -19,8 +20,9 @@ use crate::lifecycle;
 use crate::mapping;
 use crate::names;
 use crate::notice;
+use crate::policy::IdKey;
 use crate::prices::Prices;
-use crate::semconv::{Key, NEVER_MEASURED};
+use crate::semconv::{IDS, Key};
 use crate::stats::{Counters, Stats};
 use crate::tracer::{GenAiTracer, Wrapped};
 
@@ -150,13 +152,13 @@ impl GenAi {
     /// values makes series of its own. Conversation, session and user ids are on no metric, named here or not. Default: none.
     #[must_use]
     pub fn with_metric_attributes<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
-        let is_id = |field: &String| mapping::keys_of(field).any(|key| NEVER_MEASURED.has(key));
+        let is_id = |field: &String| mapping::keys_of(field).any(|key| IDS.has(key));
         let fields: Vec<String> = fields.into_iter().map(Into::into).collect();
         let mut this = self.with_inherited(fields.iter().cloned());
         for field in fields.iter().filter(|field| !is_id(field)) {
             // As an attribute where a kind has one for it, and under its own name elsewhere.
             for key in mapping::keys_of(field).chain(names::reserved(field).map(Key::of)) {
-                if !NEVER_MEASURED.has(key) && !this.options.metric_attributes.contains(&key) {
+                if !IDS.has(key) && !this.options.metric_attributes.contains(&key) {
                     this.options.metric_attributes.push(key);
                 }
             }
@@ -222,6 +224,71 @@ impl GenAi {
             let _ = names::reserved(&field);
             self.options.inherited.names.push(field);
         }
+        self
+    }
+
+    /// Exports no field of a span, an event or a link that neither the README's tables nor an option names: what leaves can
+    /// be read there, and a field that somebody adds tomorrow does not. Refused fields are counted in
+    /// [`Refused::unknown`](crate::Stats::refused). Content and error texts have switches of their own, which hold as ever.
+    ///
+    /// A field of the tables counts on its own kinds, and everywhere when it is spelled as its attribute; on events those of the
+    /// tables of events, the ids, `error` and `error_type` do. Names count that [`with_known_fields`](Self::with_known_fields),
+    /// [`with_inherited`](Self::with_inherited), [`with_metric_attributes`](Self::with_metric_attributes),
+    /// [`with_attribute`](Self::with_attribute) and [`with_baggage`](Self::with_baggage) say. An event keeps its name if it is
+    /// one of the tables or a `name:`; any other one is called `event`, since its message is text of the program's. Through the
+    /// wrapped tracer this holds for spans that are not recognized too, and for what that layer adds by itself (places in
+    /// the code, threads, busy and idle times). Default: `false`.
+    ///
+    /// ```
+    /// use tracing_genai::GenAi;
+    ///
+    /// let genai = GenAi::new().with_only_known_fields(true).with_known_fields(["plan"]);
+    /// ```
+    #[must_use]
+    pub fn with_only_known_fields(mut self, only: bool) -> Self {
+        self.options.only_known = only;
+        self
+    }
+
+    /// Lets these fields leave as well where [`with_only_known_fields`](Self::with_only_known_fields) holds the others back: on
+    /// every span, event and link, under their own names. Content is content all the same. Default: none.
+    #[must_use]
+    pub fn with_known_fields<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
+        self.options.known.extend(fields.into_iter().map(Into::into));
+        self
+    }
+
+    /// Exports the ids of conversations, sessions and users as a keyed hash: the first 32 hexadecimal digits of their
+    /// HMAC-SHA-256 with this key. It holds wherever an id is exported (spans, events, links, baggage, the dialects' names for
+    /// it), and is the same in every process with the same key, so spans still find their conversation and each other; who
+    /// has the key finds a user by `printf %s "$ID" | openssl dgst -sha256 -hmac "$KEY"`. Take 32 random bytes and keep them
+    /// from those who read the traces: with the key, ids that are few or short can be guessed. The names that count as
+    /// ids are those of the README; an id in a text, or in a field of another name, is left as it is. Default: ids as they are.
+    ///
+    /// ```
+    /// use tracing_genai::GenAi;
+    ///
+    /// let genai = GenAi::new().with_hashed_ids(b"32 random bytes, from a secret store");
+    /// ```
+    #[must_use]
+    pub fn with_hashed_ids(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.options.id_key = Some(IdKey::new(key.as_ref()));
+        self
+    }
+
+    /// Exports events of this level and above it. HTTP clients log dozens of events at `DEBUG` and `TRACE`, with bodies of
+    /// requests in them, and they would be events of the span that makes the request. The README's events (moments,
+    /// `evaluation`, `retry`) count at any level, and an `ERROR` is always exported. Default: [`Level::INFO`].
+    ///
+    /// ```
+    /// use tracing::Level;
+    /// use tracing_genai::GenAi;
+    ///
+    /// let genai = GenAi::new().with_event_level(Level::DEBUG);
+    /// ```
+    #[must_use]
+    pub fn with_event_level(mut self, level: Level) -> Self {
+        self.options.event_level = level;
         self
     }
 

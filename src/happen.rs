@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
+use tracing_core::Level;
+
 use crate::core::Core;
 use crate::event::{self, Meaning, Moment, Said};
 use crate::kind::Kind;
@@ -16,12 +18,42 @@ pub(crate) struct Happening {
     /// What it is called, whatever its message is.
     pub(crate) name: Cow<'static, str>,
     pub(crate) target: Cow<'static, str>,
-    /// It tells of an error.
-    pub(crate) is_error: bool,
+    pub(crate) weight: Weight,
     pub(crate) said: Said,
     pub(crate) now: Instant,
     /// When the program says that it happened, if it does.
     pub(crate) at: Option<SystemTime>,
+}
+
+/// What an event's level makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Below the level that is exported: it counts if the contract knows it, and is no span event otherwise.
+    Detail,
+    Note,
+    /// It tells of an error.
+    Error,
+}
+
+impl Weight {
+    pub(crate) fn of(level: Level, exported: Level) -> Self {
+        match level {
+            Level::ERROR => Self::Error,
+            level if level > exported => Self::Detail,
+            _ => Self::Note,
+        }
+    }
+}
+
+/// Whether the contract has an event of this name, or with this message.
+pub(crate) fn is_known(name: &str) -> bool {
+    // A realtime span has all moments that there are.
+    Speaking::of(name).is_some() || Moment::of(name, Kind::Realtime).is_some() || Meaning::of(name) != Meaning::Own
+}
+
+/// Whether a target is OpenTelemetry's: its own log of what it does would end up in the spans that it tells about.
+pub(crate) fn is_opentelemetrys(target: &str) -> bool {
+    target.starts_with("opentelemetry")
 }
 
 impl Happening {
@@ -50,9 +82,9 @@ pub(crate) fn mark(core: &Core, happening: &Happening, ours: Option<(u64, Kind)>
 fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64>) -> bool {
     let around = ours.and_then(|id| core.open.with(id, |open| open.conversation.clone())).flatten();
     let named = happening.said.conversation_id.as_deref().filter(|id| !id.is_empty());
-    let conversation = match (named, around) {
-        (Some(id), Some(around)) if around.id().as_deref() == Some(id) => around,
-        (Some(id), _) => home::conversation(core, id),
+    let conversation = match (named.map(|id| core.policy.id(id)), around) {
+        (Some(id), Some(around)) if around.id().as_deref() == Some(&*id) => around,
+        (Some(id), _) => home::conversation(core, &id),
         (None, Some(around)) => around,
         (None, None) => return false,
     };
@@ -63,11 +95,22 @@ fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64
 
 /// Puts it on the exported span that it is in.
 pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Option<(u64, Kind)>) {
-    let Happening { name, target, is_error, said, now, at } = happening;
+    let Happening { mut name, target, weight, mut said, now, at } = happening;
     let meaning = Meaning::of(said.message.as_deref().unwrap_or(&name));
+    if is_opentelemetrys(&target) || (weight == Weight::Detail && meaning == Meaning::Own) {
+        return;
+    }
     if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
         lifecycle::retry(core, call);
     }
+    if meaning == Meaning::Evaluation {
+        said.attributes = event::evaluation(said.attributes);
+    }
+    if core.policy.is_strict() {
+        name = of_contract(name);
+        said.message = said.message.filter(|message| is_known(message));
+    }
+    let is_error = weight == Weight::Error;
     let said = finish::may_leave(core, said, &target, is_error);
     let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
     let found = core.open.with(nearest, |open| {
@@ -78,11 +121,21 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
     });
     let Some((context, at)) = found else { return };
     if meaning == Meaning::Evaluation {
-        let mut attributes = event::evaluation(said.attributes);
+        let mut attributes = said.attributes;
         attributes
             .retain(|attribute| ![EVENT_LEVEL, EVENT_TARGET].iter().any(|key| attribute.key.as_str() == key.name()));
         return span::add_event(core.counters(), &context, EVALUATION_RESULT.name().into(), at, attributes);
     }
     let name = said.message.map_or(name, Cow::Owned);
     span::add_event(core.counters(), &context, name, at, said.attributes);
+}
+
+/// The name of an event where no text of the program's may leave, nor a path on the machine that built it. What a program writes
+/// as a `name:` is a word of its code.
+pub(crate) fn of_contract(name: Cow<'static, str>) -> Cow<'static, str> {
+    match name {
+        Cow::Borrowed(name) if !event::is_callsite(name) => name.into(),
+        Cow::Owned(name) if is_known(&name) => name.into(),
+        _ => "event".into(),
+    }
 }

@@ -283,7 +283,7 @@ pub(crate) fn with_baggage(core: &Core, inherited: Inherited, parent: &Context) 
     let entry = |key: &Key| {
         let said = parent.baggage().get(key.name())?.as_str();
         let text = if is_content(key.name()) { core.rules().own(key.name(), said) } else { said.to_owned() };
-        Some((*key, Value::from(text)))
+        Some((*key, core.policy.value(key.name(), text.into())))
     };
     with(&inherited, core.options.baggage.iter().filter_map(entry))
 }

@@ -2,14 +2,16 @@
 //!
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use opentelemetry::Value;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use tracing_core::field::Field;
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Dispatch, Event, Level, Subscriber};
+use tracing_core::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
@@ -17,14 +19,14 @@ use crate::beside::{self, Beside};
 use crate::core::Core;
 use crate::event::Said;
 use crate::fields::Fields;
-use crate::happen::{self, Happening};
+use crate::happen::{self, Happening, Weight};
 use crate::home::Ancestor;
 use crate::lifecycle::{self, Opening};
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::thread_context::{self, Attached};
 use crate::value::Raw;
-use crate::visit::{opening_visitor, visitor};
+use crate::visit::{has_message, opening_visitor, visitor};
 use crate::{notice, outside, panicking, span};
 
 /// A [`Layer`] that exports the voice and LLM spans of a program as a GenAI-shaped OpenTelemetry hierarchy.
@@ -127,7 +129,9 @@ where
         let now = Instant::now();
         let plan = self.core.plan(metadata, kind);
         let mut fields = Fields::with_capacity(metadata.fields().len());
-        let take = |field: &Field, raw: Raw<'_>| self.core.count(fields.apply(plan.read(field.index(), raw)));
+        let take = |field: &Field, raw: Raw<'_>| {
+            self.core.count(fields.apply(plan.read(field.index(), raw, &self.core.policy)));
+        };
         attrs.record(&mut opening_visitor(|| self.core.counters().panicked(), take));
 
         let parent = attrs.parent().cloned().or_else(|| current(&ctx, attrs.is_contextual()));
@@ -153,7 +157,9 @@ where
         let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
         // One by one: the visitor runs the program's `Debug` code between two values, and a value of content may be long to read.
         // Nothing may be locked meanwhile.
-        let record = |field: &Field, raw: Raw<'_>| lifecycle::record(&self.core, id, plan.read(field.index(), raw));
+        let record = |field: &Field, raw: Raw<'_>| {
+            lifecycle::record(&self.core, id, plan.read(field.index(), raw, &self.core.policy));
+        };
         values.record(&mut visitor(record));
     }
 
@@ -165,8 +171,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let metadata = event.metadata();
-        // OpenTelemetry's own log of what it does would end up in the spans that it tells about.
-        if metadata.target().starts_with("opentelemetry") || outside::is_calling_out() {
+        if happen::is_opentelemetrys(metadata.target()) || outside::is_calling_out() {
             return;
         }
         let now = Instant::now();
@@ -177,14 +182,19 @@ where
         if nearest.is_none() && metadata.fields().field("conversation_id").is_none() {
             return;
         }
+        let weight = Weight::of(*metadata.level(), self.core.options.event_level);
+        let is_known = || happen::is_known(metadata.name()) || has_message(event, happen::is_known);
+        if weight == Weight::Detail && !is_known() {
+            return;
+        }
         let ours = nearest.and_then(|(_, ours)| ours);
 
         let mut said = Said::default();
         event.record(&mut visitor(|field, raw| said.take(field.name(), raw)));
         let mut happening = Happening {
             name: metadata.name().into(),
-            target: metadata.target().into(),
-            is_error: *metadata.level() == Level::ERROR,
+            target: said.target.take().map_or_else(|| metadata.target().into(), Cow::Owned),
+            weight,
             said,
             now,
             at: None,
@@ -194,7 +204,7 @@ where
         }
         if let Some((id, _)) = nearest {
             happening.said.about(EVENT_LEVEL, metadata.level().as_str());
-            happening.said.about(EVENT_TARGET, metadata.target());
+            happening.said.about(EVENT_TARGET, Value::String(happening.target.clone().into()));
             happen::attach(&self.core, happening, id, ours);
         }
     }

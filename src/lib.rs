@@ -86,6 +86,7 @@ mod page;
 mod panicking;
 mod parts;
 mod placement;
+mod policy;
 mod prices;
 mod readout;
 pub mod redact;

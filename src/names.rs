@@ -17,28 +17,31 @@ use crate::fields::Said;
 use crate::json::Json;
 use crate::kind::Kind;
 use crate::mapping::{self, Meaning};
+use crate::policy::Policy;
 use crate::semconv::Key;
-use crate::value::{Raw, Rule};
+use crate::value::{Raw, Refusal, Rule};
 
 /// Names that are not the contract's, and are kept for ever: a program has a few, unless it makes them up as it runs.
 const MAX_NAMES: usize = 10_000;
 
 /// What an attribute says on a span of this kind; `None` if it is content of a name for which there is no room.
-pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, content: bool) -> Option<Said> {
+pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, policy: &Policy) -> Option<Said> {
     let Some(name) = found(attribute.key.as_str()) else {
         return match mapping::meaning(kind, attribute.key.as_str()) {
-            Meaning::Content(..) if content => None,
+            Meaning::Content(..) if policy.content => None,
             Meaning::Content(..) => Some(Said::Nothing),
-            Meaning::Own | Meaning::Attribute { .. } | Meaning::Control(_) => Some(Said::MadeUp(attribute)),
+            Meaning::Own | Meaning::Attribute { .. } | Meaning::Control(_) => {
+                Some(policy.passed(attribute).map_or(Said::Refused(Refusal::Unknown, None), Said::MadeUp))
+            }
         };
     };
     Some(match (name.meaning(kind), attribute.value) {
-        (Meaning::Own, value) => Said::Attribute(name.key, Some(value)),
+        (Meaning::Own, value) => Said::own(name.key, value, policy),
         // As it is, without a copy.
         (Meaning::Attribute { key, rule: Rule::Text }, Value::String(text)) if !text.as_str().is_empty() => {
             Said::Attribute(*key, Some(Value::String(text)))
         }
-        (meaning, value) => with_raw(&value, |raw| Said::of(name.key, *meaning, raw, content)),
+        (meaning, value) => with_raw(&value, |raw| Said::of(name.key, *meaning, raw, policy)),
     })
 }
 

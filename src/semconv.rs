@@ -354,8 +354,29 @@ pub(crate) const SAMPLED: Keys = Keys::of(&[
     SERVER_PORT,
 ]);
 
-/// Attributes that no metric may have: each of their values would make series of its own, and tell whose they are.
-pub(crate) const NEVER_MEASURED: Keys = Keys::of(&[CONVERSATION_ID, SESSION_ID, USER_ID]);
+/// Attributes that tell whose they are. No metric may have them: each of their values would make series of its own.
+pub(crate) const IDS: Keys = Keys::of(&[CONVERSATION_ID, SESSION_ID, USER_ID]);
+
+/// The same ids under other names: the attributes', the dialects', and those of other conventions and libraries.
+pub(crate) const ID_NAMES: &[&str] = &[
+    CONVERSATION_ID.name,
+    SESSION_ID.name,
+    USER_ID.name,
+    PIPECAT_CONVERSATION.name,
+    PIPECAT_USER.name,
+    LANGFUSE_SESSION.name,
+    LANGFUSE_USER.name,
+    "ai.telemetry.metadata.sessionId",
+    "ai.telemetry.metadata.userId",
+    "enduser.id",
+    "enduser.pseudo.id",
+    "gcp.vertex.agent.session_id",
+    "mlflow.trace.session",
+    "mlflow.trace.user",
+    "session.previous_id",
+    "traceloop.association.properties.session_id",
+    "traceloop.association.properties.user_id",
+];
 
 /// Attributes that an exported name may hold.
 pub(crate) const IN_NAME: Keys =

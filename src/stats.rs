@@ -51,7 +51,7 @@ impl Stats {
 }
 
 /// Values that were refused, by the reason why. A refused value is kept under its field's own name, unless that is a
-/// name of the conventions, which then would be wrong.
+/// name of the conventions, which then would be wrong, or only known fields may leave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refused {
@@ -63,13 +63,16 @@ pub struct Refused {
     pub already_given: u64,
     /// `otel.kind`, `started_ms_ago`, `traceparent` or `tracestate` recorded after the span had opened.
     pub too_late: u64,
+    /// Fields that neither the README's tables nor the program's options name, of spans, events and links, where
+    /// [`GenAi::with_only_known_fields`](crate::GenAi::with_only_known_fields) lets only those leave.
+    pub unknown: u64,
 }
 
 impl Refused {
     /// All refused values.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.wrong_type + self.out_of_range + self.already_given + self.too_late
+        self.wrong_type + self.out_of_range + self.already_given + self.too_late + self.unknown
     }
 }
 
@@ -215,6 +218,7 @@ pub(crate) struct Counters {
     out_of_range: AtomicU64,
     already_given: AtomicU64,
     too_late: AtomicU64,
+    unknown: AtomicU64,
     panics: AtomicU64,
     redactions_failed: AtomicU64,
     without_price: AtomicU64,
@@ -243,6 +247,7 @@ impl Counters {
             Refusal::OutOfRange => &self.out_of_range,
             Refusal::AlreadyGiven => &self.already_given,
             Refusal::TooLate => &self.too_late,
+            Refusal::Unknown => &self.unknown,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -294,6 +299,7 @@ impl Counters {
                 out_of_range: read(&self.out_of_range),
                 already_given: read(&self.already_given),
                 too_late: read(&self.too_late),
+                unknown: read(&self.unknown),
             },
             panics_caught: read(&self.panics),
             redactions_failed: read(&self.redactions_failed),

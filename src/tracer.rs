@@ -18,7 +18,8 @@ use crate::clock::Anchor;
 use crate::core::Core;
 use crate::event::{Moment, Said as EventSaid};
 use crate::fields::{Fields, Plan, Said};
-use crate::happen::{self, Happening};
+use crate::finish;
+use crate::happen::{self, Happening, Weight};
 use crate::home::Ancestor;
 use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
@@ -145,8 +146,9 @@ where
         }
     }
 
-    /// Starts a span that is not ours, as it is.
+    /// Starts a span that is not ours, as it is, as far as it may leave.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
+        let builder = self.door.passed_builder(builder);
         let above = self.door.nearest(parent);
         let build = || {
             let span = self.tracer.build_with_context(builder, parent);
@@ -296,6 +298,9 @@ impl Door {
                 known.value = value;
             }
         }
+        if self.core.policy.is_strict() {
+            attributes.clear();
+        }
         if let Some(span_kind) = span_kind {
             self.core.count(fields.apply(control(Control::SpanKind, span_kind_text(&span_kind))));
         }
@@ -335,8 +340,46 @@ impl Door {
         Some(ours)
     }
 
+    /// A span that is not ours as it may start.
+    fn passed_builder(&self, mut builder: SpanBuilder) -> SpanBuilder {
+        if self.passes_all() {
+            return builder;
+        }
+        builder.attributes = builder.attributes.map(|attributes| self.passed(attributes));
+        for Event { name, attributes, .. } in builder.events.iter_mut().flatten() {
+            *name = self.passed_name(mem::take(name));
+            *attributes = self.passed(mem::take(attributes));
+        }
+        for link in builder.links.iter_mut().flatten() {
+            link.attributes = self.passed(mem::take(&mut link.attributes));
+        }
+        builder
+    }
+
+    /// Whether spans that are not ours pass as they are.
+    fn passes_all(&self) -> bool {
+        !self.core.policy.is_strict() && self.core.policy.ids.is_none()
+    }
+
+    fn passed(&self, attributes: impl IntoIterator<Item = KeyValue>) -> Vec<KeyValue> {
+        let attributes = attributes.into_iter();
+        if self.passes_all() {
+            return attributes.collect();
+        }
+        attributes.filter_map(|attribute| finish::passed(&self.core, attribute)).collect()
+    }
+
+    fn passed_one(&self, attribute: KeyValue) -> Option<KeyValue> {
+        if self.passes_all() { Some(attribute) } else { finish::passed(&self.core, attribute) }
+    }
+
+    /// The name of an event of such a span: its message.
+    fn passed_name(&self, name: Cow<'static, str>) -> Cow<'static, str> {
+        if self.core.policy.is_strict() { happen::of_contract(name.into_owned().into()) } else { name }
+    }
+
     fn read(&self, kind: Kind, attribute: KeyValue) -> Option<Said> {
-        let read = names::read(Some(kind), attribute, self.core.takes_content());
+        let read = names::read(Some(kind), attribute, &self.core.policy);
         if read.is_none() {
             self.core.counters().refused(Refusal::OutOfRange);
         }
@@ -356,8 +399,9 @@ impl Door {
         if self.mark(&name, &attributes, ours, now) {
             return None;
         }
-        let Told { name, said, target, is_error, status } = above::told(name, attributes);
-        let happening = Happening { name, target: target.into(), is_error, said, now, at };
+        let Told { name, said, target, level, status } = above::told(name, attributes);
+        let weight = level.map_or(Weight::Note, |level| Weight::of(level, self.core.options.event_level));
+        let happening = Happening { name, target: target.into(), weight, said, now, at };
         happen::attach(&self.core, happening, id, ours);
         status
     }
@@ -374,7 +418,8 @@ impl Door {
                 names::take(&mut said, attribute.clone());
             }
         }
-        let happening = Happening { name: "event".into(), target: "".into(), is_error: false, said, now, at: None };
+        let happening =
+            Happening { name: "event".into(), target: "".into(), weight: Weight::Note, said, now, at: None };
         happen::mark(&self.core, &happening, ours)
     }
 }
@@ -430,6 +475,13 @@ impl Ours {
             self.door.core.counters().refused(Refusal::AlreadyGiven);
         } else if let Some(said) = self.door.read(self.kind, attribute) {
             self.record(said);
+        }
+    }
+
+    /// That layer's own attributes of a span that it closes.
+    fn set_timings(&self, timings: Vec<KeyValue>) {
+        if !self.door.core.policy.is_strict() {
+            self.pass(|span| span.set_attributes(timings));
         }
     }
 
@@ -508,6 +560,7 @@ impl<S: Span> Span for GenAiSpan<S> {
             }
             State::Other(other) => {
                 if !under_locks(|| other.mark(&name, &attributes)) {
+                    let (name, attributes) = (other.door.passed_name(name), other.door.passed(attributes));
                     other.pass(|span| span.add_event_with_timestamp(name, timestamp, attributes));
                 }
             }
@@ -541,9 +594,13 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match &mut self.0 {
-            State::Ours(ours) if is_timing(&attribute) => ours.pass(|span| span.set_attribute(attribute)),
+            State::Ours(ours) if is_timing(&attribute) => ours.set_timings(vec![attribute]),
             State::Ours(ours) => ours.set(attribute),
-            State::Other(other) => other.pass(|span| span.set_attribute(attribute)),
+            State::Other(other) => {
+                if let Some(attribute) = other.door.passed_one(attribute) {
+                    other.pass(|span| span.set_attribute(attribute));
+                }
+            }
             State::Nothing(_) => {}
         }
     }
@@ -552,14 +609,14 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             State::Ours(ours) => {
                 let (timings, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_timing);
-                ours.pass(|span| span.set_attributes(timings));
+                ours.set_timings(timings);
                 for attribute in given {
                     ours.set(attribute);
                 }
             }
             State::Other(other) => {
                 // Made before the call: the iterator is the program's.
-                let attributes: Vec<_> = attributes.into_iter().collect();
+                let attributes = other.door.passed(attributes);
                 other.pass(|span| span.set_attributes(attributes));
             }
             State::Nothing(_) => {}
@@ -591,7 +648,10 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn add_link(&mut self, other: SpanContext, attributes: Vec<KeyValue>) {
         match &mut self.0 {
             State::Ours(ours) => under_locks(|| lifecycle::link(&ours.door.core, &ours.context, other, attributes)),
-            State::Other(span) => span.pass(|span| span.add_link(other, attributes)),
+            State::Other(span) => {
+                let attributes = span.door.passed(attributes);
+                span.pass(|span| span.add_link(other, attributes));
+            }
             State::Nothing(_) => {}
         }
     }

@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     AlreadyGiven,
     /// It counts only when the span opens.
     TooLate,
+    /// The contract has no such field, and the user named none.
+    Unknown,
 }
 
 impl Raw<'_> {

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::io::Write;
+use std::str::from_utf8;
 
+use tracing_core::Event;
 use tracing_core::field::{Field, Visit};
 
 use crate::outside::caught;
@@ -24,6 +27,42 @@ pub(crate) fn opening_visitor(panicked: impl Fn(), take: impl FnMut(&Field, Raw<
         }
         text
     })
+}
+
+/// The longest message that [`has_message`] reads.
+const LONGEST: usize = 32;
+
+/// Whether an event has a short message that `is_wanted`. Nothing else of the event is read, and of a longer one no more than
+/// its beginning.
+pub(crate) fn has_message(event: &Event<'_>, is_wanted: impl Fn(&str) -> bool) -> bool {
+    let mut short = Short { is_wanted, found: false };
+    event.record(&mut short);
+    short.found
+}
+
+struct Short<F> {
+    is_wanted: F,
+    found: bool,
+}
+
+impl<F: Fn(&str) -> bool> Visit for Short<F> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() != "message" {
+            return;
+        }
+        let mut buffer = [0; LONGEST];
+        let mut rest = buffer.as_mut_slice();
+        if write!(rest, "{value:?}").is_err() {
+            return;
+        }
+        let len = LONGEST - rest.len();
+        let message = buffer.get(..len).and_then(|message| from_utf8(message).ok());
+        self.found = message.is_some_and(&self.is_wanted);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.found |= field.name() == "message" && (self.is_wanted)(value);
+    }
 }
 
 /// What the program's code makes of a value.

@@ -18,6 +18,8 @@ mod kinds;
 mod libraries;
 #[path = "metrics.rs"]
 mod metrics;
+#[path = "privacy.rs"]
+mod privacy;
 #[path = "tree.rs"]
 mod tree;
 #[path = "turns.rs"]
