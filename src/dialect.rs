@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use crate::mapping;
 #[allow(clippy::wildcard_imports, reason = "dialects name nearly every attribute that there is")]
 use crate::semconv::*;
+use crate::totals::{Parts, Totals};
 use crate::words::{Words, text_of};
 
 /// The names that a backend or a peer has for what we export, besides the conventions' own. Several may be on; `DIALECTS.md`
@@ -91,6 +92,12 @@ pub(crate) struct Finished<'a> {
     pub(crate) words: &'a Words,
     /// Seconds.
     pub(crate) duration: f64,
+    /// The first span of its trace.
+    pub(crate) is_root: bool,
+    /// What it used that no other span says, in its attempts if it doesn't say.
+    pub(crate) used: Totals,
+    /// Which tokens its attempts used, if it doesn't say what it used.
+    pub(crate) parts: Option<&'a Parts>,
     /// When its first token or byte came, in RFC 3339.
     pub(crate) first_chunk: Option<String>,
 }
@@ -151,8 +158,8 @@ fn pipecat(span: &Finished<'_>) -> Added {
                 (PIPECAT_USER, USER_ID),
                 (PIPECAT_VAD_ENABLED, VAD),
                 (PIPECAT_TTFB, first),
-                (PIPECAT_AUDIO_SECONDS, AUDIO_DURATION),
             ]),
+            span.used.audio.map(|seconds| (PIPECAT_AUDIO_SECONDS, seconds.into())).into_iter().collect(),
         ]
         .concat(),
         Kind::Llm | Kind::Realtime => [
@@ -169,7 +176,8 @@ fn pipecat(span: &Finished<'_>) -> Added {
             let interrupted = fields.get(INTERRUPTED) == Some(&Value::Bool(true));
             [
                 said(&[(PIPECAT_TEXT, Slot::Spoken)]),
-                same(&[(PIPECAT_VOICE_ID, VOICE_NAME), (PIPECAT_CHARACTER_COUNT, CHARACTERS), (PIPECAT_TTFB, first)]),
+                same(&[(PIPECAT_VOICE_ID, VOICE_NAME), (PIPECAT_TTFB, first)]),
+                span.used.characters.map(|count| (PIPECAT_CHARACTER_COUNT, count.into())).into_iter().collect(),
                 interrupted.then(|| (PIPECAT_TTS_INTERRUPTED, true.into())).into_iter().collect(),
             ]
             .concat()
@@ -189,9 +197,10 @@ fn openinference(span: &Finished<'_>) -> Added {
         Kind::Conversation | Kind::Workflow | Kind::Step => "CHAIN",
     };
     let mut added: Added = vec![(OI_SPAN_KIND, span_kind.into())];
-    let pairs = [
-        (OI_MODEL_NAME, REQUEST_MODEL),
-        (OI_PROVIDER, PROVIDER_NAME),
+    for (key, ours) in [(OI_MODEL_NAME, REQUEST_MODEL), (OI_PROVIDER, PROVIDER_NAME)] {
+        added.extend(span.fields.get(ours).map(|value| (key, value.clone())));
+    }
+    let counts = [
         (OI_COUNT_PROMPT, USAGE_INPUT_TOKENS),
         (OI_COUNT_COMPLETION, USAGE_OUTPUT_TOKENS),
         (OI_COUNT_CACHE_READ, USAGE_CACHE_READ_INPUT_TOKENS),
@@ -199,10 +208,10 @@ fn openinference(span: &Finished<'_>) -> Added {
         (OI_COUNT_AUDIO_PROMPT, USAGE_AUDIO_INPUT_TOKENS),
         (OI_COUNT_REASONING, USAGE_REASONING_OUTPUT_TOKENS),
         (OI_COUNT_AUDIO_COMPLETION, USAGE_AUDIO_OUTPUT_TOKENS),
-        (OI_COST_TOTAL, COST),
     ];
-    added.extend(pairs.into_iter().filter_map(|(key, ours)| Some((key, span.fields.get(ours)?.clone()))));
-    if let (Some(input), Some(output)) = (span.count(USAGE_INPUT_TOKENS), span.count(USAGE_OUTPUT_TOKENS)) {
+    added.extend(counts.into_iter().filter_map(|(key, ours)| Some((key, span.added_up(ours)?.into()))));
+    added.extend(span.used.cost.map(|cost| (OI_COST_TOTAL, cost.into())));
+    if let (Some(input), Some(output)) = (span.added_up(USAGE_INPUT_TOKENS), span.added_up(USAGE_OUTPUT_TOKENS)) {
         added.push((OI_COUNT_TOTAL, input.saturating_add(output).into()));
     }
     if span.fields.get(SESSION_ID).is_none() {
@@ -247,7 +256,7 @@ fn langfuse(span: &Finished<'_>) -> Added {
     let mut added: Added = vec![(LANGFUSE_OBSERVATION_TYPE, observation_type.into())];
     added.extend(span.first_chunk.clone().map(|at| (LANGFUSE_COMPLETION_START_TIME, at.into())));
     added.extend(usage_details(span).map(|usage| (LANGFUSE_USAGE_DETAILS, usage.into())));
-    if let Some(Value::F64(cost)) = fields.get(COST) {
+    if let Some(cost) = span.used.cost {
         added.push((LANGFUSE_COST_DETAILS, format!("{{\"total\":{cost}}}").into()));
     }
     let session = fields.get(SESSION_ID).or_else(|| fields.get(CONVERSATION_ID));
@@ -267,22 +276,24 @@ fn langfuse(span: &Finished<'_>) -> Added {
         | Kind::Retrieval
         | Kind::Realtime => None,
     };
-    added.extend(trace_name.map(|name| (LANGFUSE_TRACE_NAME, name.to_owned().into())));
+    added.extend(trace_name.filter(|_| span.is_root).map(|name| (LANGFUSE_TRACE_NAME, name.to_owned().into())));
     added
 }
 
 /// MLflow adds up the costs of a trace, but for spans below one that has a cost: as our totals do.
 fn mlflow(span: &Finished<'_>) -> Added {
-    let Some(Value::F64(cost)) = span.fields.get(COST) else { return Vec::new() };
+    let Some(cost) = span.used.cost else { return Vec::new() };
     // It is read as JSON. All three must be there; which part was the input's nobody knows.
     let cost = format!("{{\"input_cost\":0.0,\"output_cost\":0.0,\"total_cost\":{cost}}}");
     vec![(MLFLOW_COST, cost.into())]
 }
 
-/// Tokens by type. Langfuse adds the types up, so what was read from a cache, or was audio, is not in `input` as well.
+/// Tokens by type. Langfuse adds the types up, so what was read from a cache, or was audio, is not in `input` as well. It reads
+/// none of an `invoke_agent`.
 fn usage_details(span: &Finished<'_>) -> Option<String> {
-    let (input, output) = (span.count(USAGE_INPUT_TOKENS), span.count(USAGE_OUTPUT_TOKENS));
-    if input.is_none() && output.is_none() {
+    let (input, output) = (span.added_up(USAGE_INPUT_TOKENS), span.added_up(USAGE_OUTPUT_TOKENS));
+    let is_agents = span.repeats() && span.fields.text(OPERATION_NAME) == Some("invoke_agent");
+    if is_agents || (input.is_none() && output.is_none()) {
         return None;
     }
     let parts_of_input = [
@@ -308,7 +319,32 @@ fn usage_details(span: &Finished<'_>) -> Option<String> {
 }
 
 impl Finished<'_> {
+    /// Whether other spans say what it used: those below it, or the call that it is an attempt at.
+    fn repeats(&self) -> bool {
+        Totals::of(self.fields, false).is_usage() && !self.used.is_usage()
+    }
+
+    /// A count of tokens that it used and no other span says.
     fn count(&self, key: Key) -> Option<i64> {
+        if self.repeats() {
+            return None;
+        }
+        if key == USAGE_INPUT_TOKENS {
+            return self.used.input_tokens;
+        }
+        if key == USAGE_OUTPUT_TOKENS {
+            return self.used.output_tokens;
+        }
+        self.parts.map_or_else(|| self.reported(key), |parts| parts.get(key)).filter(|count| *count > 0)
+    }
+
+    /// The same for backends that read the conventions' count where there is none of theirs, and add it up once more: what
+    /// other spans say is zero here.
+    fn added_up(&self, key: Key) -> Option<i64> {
+        if self.repeats() { self.reported(key).map(|_| 0) } else { self.count(key) }
+    }
+
+    fn reported(&self, key: Key) -> Option<i64> {
         match self.fields.get(key) {
             Some(Value::I64(count)) => Some(*count),
             _ => None,

@@ -222,6 +222,21 @@ impl Fields {
         Ok(())
     }
 
+    /// Gives an attribute another value, whoever gave the one before.
+    pub(crate) fn replace(&mut self, key: Key, value: Value) {
+        self.put(key, value);
+    }
+
+    /// Takes an attribute out, if it is there and not on the exported span yet.
+    pub(crate) fn take(&mut self, key: Key) -> Option<Value> {
+        if !self.has(key) {
+            return None;
+        }
+        let place = self.attributes.iter().position(|attribute| attribute.key == key && !attribute.sent)?;
+        self.held.remove(key);
+        Some(self.attributes.remove(place).value)
+    }
+
     /// An attribute that holds as long as the span's own fields give none.
     #[inline]
     pub(crate) fn assume(&mut self, key: Key, value: Value) {

@@ -18,7 +18,7 @@ use crate::kind::Kind;
 use crate::mapping;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
 use crate::span;
-use crate::totals::{Parts, Totals};
+use crate::totals::{Parts, Totals, leave_out_zeros};
 use crate::value::Refusal;
 use crate::words::Words;
 
@@ -36,6 +36,8 @@ pub(crate) struct Finishing<'a> {
     pub(crate) anchor: Anchor,
     pub(crate) started: Instant,
     pub(crate) end: Instant,
+    /// The first span of its trace.
+    pub(crate) is_root: bool,
     /// It is an attempt at a call, which counts instead.
     pub(crate) is_attempt: bool,
     /// What it used, in its attempts if it doesn't say.
@@ -58,6 +60,7 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         anchor,
         started,
         end,
+        is_root,
         is_attempt,
         used,
         parts,
@@ -88,6 +91,7 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         };
         metrics.record(&measured, core.counters());
     }
+    leave_out_zeros(fields);
     let said = write_content(rules, fields, !core.options.dialects.is_empty());
     if let Some(kind) = kind.filter(|_| !core.options.dialects.is_empty()) {
         let first_chunk = mapping::time_to_first_chunk(kind).and_then(|key| fields.duration(key));
@@ -98,6 +102,9 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
             said: &said,
             words: &words(core, kind, fields, place.filter(|_| !is_attempt)),
             duration: end.saturating_duration_since(started).as_secs_f64(),
+            is_root,
+            used: if is_attempt { Totals::default() } else { used },
+            parts: parts.as_deref(),
             first_chunk: first_chunk.map(|at| rfc3339(anchor.wall(at))),
         };
         for (key, value) in dialect::attributes(core.options.dialects, &finished) {

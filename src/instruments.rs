@@ -377,10 +377,19 @@ impl BoundCall {
 impl Usage {
     fn record(&self, span: &Measured<'_>) {
         let Some(count) = span.count(self.key) else { return };
+        let is_whole = self.key == USAGE_INPUT_TOKENS || self.key == USAGE_OUTPUT_TOKENS;
+        if count == 0 && !is_whole {
+            return;
+        }
         match self.audio_key.and_then(|key| span.count(key)) {
             Some(audio) => {
-                self.audio.add(audio);
-                self.text.add(count.saturating_sub(audio));
+                let text = count.saturating_sub(audio);
+                if audio > 0 {
+                    self.audio.add(audio);
+                }
+                if text > 0 || audio == 0 {
+                    self.text.add(text);
+                }
             }
             None => self.unknown.add(count),
         }

@@ -32,7 +32,7 @@ use crate::semconv::{
 };
 use crate::totals::{Parts, Totals};
 use crate::turn::EndReason;
-use crate::{mapping, outside, span};
+use crate::{mapping, outside, span, totals};
 
 /// A span as it opens.
 #[derive(Debug)]
@@ -128,6 +128,7 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         failure: None,
         told_late,
         during_panic: thread::panicking(),
+        is_root: !origin.parent.span().span_context().is_valid(),
         fields,
         context: context.clone(),
     });
@@ -185,6 +186,7 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
 fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
     let now = Instant::now();
     inherit_late(core, &mut open);
+    totals::settle(&mut open.fields);
     if incomplete {
         open.fields.assume(INCOMPLETE, Value::Bool(true));
     }
@@ -196,8 +198,8 @@ fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
         mark(core, call, Moment::FirstChunk, first);
     }
     let place = open.conversation.clone().filter(|_| core.options.wants_words());
-    let Leaving { end, used, finish } = leave(core, id, &mut open, now, incomplete);
-    let OpenSpan { kind, span_name, anchor, started, .. } = *open;
+    let Leaving { end, used, is_counted, finish } = leave(core, id, &mut open, now, incomplete);
+    let OpenSpan { kind, span_name, anchor, started, is_root, .. } = *open;
     let finishing = Finishing {
         kind,
         span_name,
@@ -207,7 +209,8 @@ fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
         anchor,
         started,
         end,
-        is_attempt: open.attempt_of.is_some(),
+        is_root,
+        is_attempt: is_counted,
         used,
         parts: open.below.parts,
         place: place.as_ref().map(|conversation| (&**conversation, open.turn)),
@@ -467,8 +470,10 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
 /// How a span leaves its conversation.
 struct Leaving {
     end: Instant,
-    /// What it used, in its attempts if it doesn't say.
+    /// What it used, in its attempts if it doesn't say; nothing, if what is below it said so.
     used: Totals,
+    /// It is an attempt at a call, which counts instead.
+    is_counted: bool,
     /// A made turn that can be exported once it has ended.
     finish: Option<Made>,
 }
@@ -493,25 +498,30 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
     }
     // An attempt is counted by its call, and not by the turn.
     let is_counted = open.attempt_of.is_some_and(|call| {
-        let own_parts = || core.metrics.as_ref().map(|_| Box::new(Parts::of(&open.fields)));
+        let wants_parts = core.metrics.is_some() || !core.options.dialects.is_empty();
+        let own_parts = || wants_parts.then(|| Box::new(Parts::of(&open.fields)));
         let parts = if own.is_usage() { own_parts() } else { open.below.parts.take() };
         core.open.with(call, |call| call.below.add(&used, parts)).is_some()
     });
     let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else {
-        return Leaving { end: now, used, finish: None };
+        return Leaving { end: now, used, is_counted, finish: None };
     };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
+    let mut used = used;
     let (end, finish) = match kind {
         Kind::Conversation => {
             hang_up(core, &conversation, now, incomplete);
-            conversation.totals().write(&mut open.fields);
+            let totals = conversation.totals();
+            used = used.unless_counted(&totals);
+            totals.write(&mut open.fields);
             (now, None)
         }
         Kind::Turn => {
             let ended = open.turn.and_then(|turn| conversation.close_turn(turn, at, failed));
             let end = ended.as_ref().map_or(now, |ended| anchor.instant_at(ended.at));
             if let Some(ended) = ended {
+                used = used.unless_counted(&ended.totals);
                 write_end(&mut open.fields, &ended, incomplete);
             }
             (end, None)
@@ -528,7 +538,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             (now, left.finish.map(|turn| (conversation, turn)))
         }
     };
-    Leaving { end, used, finish }
+    Leaving { end, used, is_counted, finish }
 }
 
 /// What the end of a run says: a workflow ended with an error when anything failed in it, and a call that was tried again

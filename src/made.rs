@@ -132,6 +132,7 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         anchor,
         started: anchor.instant_at(made.started),
         end: anchor.instant_at(ended.at),
+        is_root: false,
         is_attempt: false,
         used: Totals::default(),
         parts: None,

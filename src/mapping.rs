@@ -122,6 +122,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(&["agent_description"], AGENTS, AGENT_DESCRIPTION, Rule::Text),
     row(&["workflow"], Kinds::of(&[Workflow, Conversation]), WORKFLOW_NAME, Rule::Text),
     row(&["input_tokens", "prompt_tokens", "tokens_in"], MODELS, USAGE_INPUT_TOKENS, Rule::IntFrom(0)),
+    row(&["uncached_input_tokens"], CHAT, USAGE_UNCACHED_INPUT_TOKENS, Rule::IntFrom(0)),
     row(&["output_tokens", "completion_tokens", "tokens_out"], TOKENS, USAGE_OUTPUT_TOKENS, Rule::IntFrom(0)),
     row(
         &["cache_read_tokens", "cached_tokens", "cached_input_tokens"],
@@ -413,6 +414,10 @@ mod tests {
             Rule::EndReason => "`completed`, `interrupted`, `session_closed` or `error`",
             Rule::Texts => "string[]; one string is wrapped, a JSON array is taken apart",
             Rule::Int => "int",
+            Rule::IntFrom(0) if row.key == super::USAGE_INPUT_TOKENS => "int, not negative, cached tokens included",
+            Rule::IntFrom(0) if row.key == super::USAGE_UNCACHED_INPUT_TOKENS => {
+                "int, not negative; what was read from and written to a cache is added"
+            }
             Rule::IntFrom(0) => "int, not negative",
             Rule::IntFrom(_) => "int, from 1",
             Rule::ChoiceCount => "int, only when it is not 1",
@@ -431,7 +436,11 @@ mod tests {
     fn the_readme_has_the_field_table() {
         let expected: Vec<_> = ROWS
             .iter()
-            .map(|row| format!("| {} | {} | `{}` | {} |", quoted(row.fields), on(row.on), row.key, value(row)))
+            .map(|row| {
+                let key =
+                    if row.key == super::USAGE_UNCACHED_INPUT_TOKENS { super::USAGE_INPUT_TOKENS } else { row.key };
+                format!("| {} | {} | `{}` | {} |", quoted(row.fields), on(row.on), key, value(row))
+            })
             .collect();
         let found = table("| field (aliases) | on | attribute | value |");
         assert_eq!(found, expected, "the table should be:\n{}", expected.join("\n"));

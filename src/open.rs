@@ -55,6 +55,8 @@ pub(crate) struct OpenSpan {
     pub(crate) told_late: u64,
     /// It opened while a panic was going on: that panic is none of its own.
     pub(crate) during_panic: bool,
+    /// The first span of its trace: it has no parent, here or in another process.
+    pub(crate) is_root: bool,
 }
 
 /// What a span is told by those below it.

@@ -172,6 +172,8 @@ attributes! {
     Plain RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
 
     Plain USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens";
+    /// Held until the close, which makes the input of it: not exported.
+    Plain USAGE_UNCACHED_INPUT_TOKENS = "voice.usage.uncached_input_tokens";
     Plain USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens";
     Plain USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
     Plain USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.usage.cache_write.input_tokens";

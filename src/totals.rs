@@ -1,4 +1,6 @@
 //! What adds up?
+//!
+//! First the count of one call, then the sums over those of a turn and a conversation.
 
 use opentelemetry::Value;
 
@@ -7,8 +9,37 @@ use crate::semconv::{
     AUDIO_DURATION, CHARACTERS, COST, ERROR_COUNT, INTERRUPTION_COUNT, Key, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
     TOTAL_COST, TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,
     USAGE_AUDIO_INPUT_TOKENS, USAGE_AUDIO_OUTPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS,
-    USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS,
+    USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS, USAGE_UNCACHED_INPUT_TOKENS,
 };
+
+/// Settles the input tokens of a span that closes: they hold the cached ones, as the conventions ask. Anthropic counts cached
+/// tokens beside its `input_tokens`, which shows where they exceed it; `uncached_input_tokens` says so outright.
+pub(crate) fn settle(fields: &mut Fields) {
+    let uncached = fields.take(USAGE_UNCACHED_INPUT_TOKENS).and_then(|count| as_count(&count));
+    let count = |key| fields.get(key).and_then(as_count);
+    let cached = [USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS].into_iter().filter_map(count);
+    let cached = cached.fold(0, i64::saturating_add);
+    let beside = count(USAGE_INPUT_TOKENS).filter(|whole| cached > *whole);
+    if let Some(uncached) = uncached.or(beside) {
+        fields.replace(USAGE_INPUT_TOKENS, Value::I64(uncached.saturating_add(cached)));
+    }
+}
+
+/// Leaves out the breakdowns of zero: no token of that sort is the usual case. A whole of zero stays.
+pub(crate) fn leave_out_zeros(fields: &mut Fields) {
+    for key in PARTS {
+        if fields.get(key) == Some(&Value::I64(0)) {
+            fields.take(key);
+        }
+    }
+}
+
+fn as_count(value: &Value) -> Option<i64> {
+    match value {
+        Value::I64(count) => Some(*count),
+        _ => None,
+    }
+}
 
 /// Sums over the services of a turn or a conversation; what nobody reported is absent, not zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -60,6 +91,11 @@ impl Totals {
     /// The same, but for what was used.
     pub(crate) fn without_usage(self) -> Self {
         Self { errors: self.errors, turns: self.turns, interruptions: self.interruptions, ..Self::default() }
+    }
+
+    /// The same, but for what was used, if these say what it was.
+    pub(crate) fn unless_counted(self, below: &Self) -> Self {
+        if below.is_reported() { self.without_usage() } else { self }
     }
 
     /// Whether anybody said what was used, or what it cost.

@@ -244,6 +244,129 @@ fn langfuse_has_types_times_and_details() {
     assert_eq!(exported.attribute("turn", "langfuse.observation.completion_start_time"), None);
 }
 
+/// What a backend adds up: its own numbers, or the conventions' where a span has none and the backend reads those.
+fn added_up(exported: &Exported, dialect: Dialect) -> (i64, f64) {
+    let int = |attributes: &BTreeMap<String, Value>, key: &str| match attributes.get(key) {
+        Some(Value::I64(count)) => Some(*count),
+        _ => None,
+    };
+    let json = |attributes: &BTreeMap<String, Value>, key: &str| -> Option<serde_json::Value> {
+        attributes.get(key).map(|text| serde_json::from_str(&text.as_str()).unwrap())
+    };
+    let conventions = |attributes: &BTreeMap<String, Value>| {
+        ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"].iter().filter_map(|key| int(attributes, key)).sum()
+    };
+    let (mut tokens, mut cost) = (0, 0.0);
+    for span in &exported.spans {
+        let attributes = support::attributes(span);
+        if dialect == Dialect::OpenInference {
+            let total = int(&attributes, "llm.token_count.prompt").or(int(&attributes, "gen_ai.usage.input_tokens"));
+            let output = int(&attributes, "llm.token_count.completion");
+            tokens += total.unwrap_or_default();
+            tokens += output.or(int(&attributes, "gen_ai.usage.output_tokens")).unwrap_or_default();
+            if let Some(Value::F64(one)) = attributes.get("llm.cost.total") {
+                cost += one;
+            }
+        } else {
+            let is_agent = attributes.get("gen_ai.operation.name") == Some(&"invoke_agent".into());
+            tokens += match json(&attributes, "langfuse.observation.usage_details") {
+                Some(details) => details["total"].as_i64().unwrap(),
+                None if is_agent => 0,
+                None => conventions(&attributes),
+            };
+            if let Some(details) = json(&attributes, "langfuse.observation.cost_details") {
+                cost += details["total"].as_f64().unwrap();
+            }
+        }
+    }
+    (tokens, cost)
+}
+
+/// An agent, and a call that is tried twice, that say what is said below them too.
+fn repeated() {
+    let _conversation = info_span!("conversation", conversation_id = "c-1").entered();
+    let _turn = info_span!("turn").entered();
+    let _agent = info_span!(
+        "agent",
+        agent = "anna",
+        gen_ai.usage.input_tokens = 300,
+        gen_ai.usage.output_tokens = 30,
+        voice.cost = 0.5
+    )
+    .entered();
+    let call = info_span!("llm", model = "m", input_tokens = 200, output_tokens = 20, cost = 0.25).entered();
+    drop(info_span!("llm", model = "m", input_tokens = 50, output_tokens = 0, error = true));
+    drop(info_span!("llm", model = "m", input_tokens = 200, output_tokens = 20, cost = 0.25));
+    drop(call);
+    let _wrapper = info_span!("llm", model = "w").entered();
+    drop(info_span!("llm", model = "w", input_tokens = 100, output_tokens = 10, cache_read_tokens = 40, cost = 0.25));
+}
+
+#[test]
+fn a_backend_adds_up_what_each_call_used_once() {
+    for dialect in [Dialect::OpenInference, Dialect::Langfuse] {
+        let exported = exported_with(&on(dialect), repeated);
+        assert_eq!(added_up(&exported, dialect), (330, 0.5), "{dialect:?}");
+        let turn = exported.attributes("turn");
+        assert_eq!(turn["voice.usage.input_tokens"], Value::I64(300));
+        assert_eq!(turn["voice.usage.cost"], Value::F64(0.5));
+    }
+    let exported = exported_with(&on(Dialect::Mlflow), repeated);
+    let costs = exported.spans.iter().filter(|span| support::attributes(span).contains_key("mlflow.llm.cost"));
+    assert_eq!(costs.count(), 2, "one a call");
+}
+
+#[test]
+fn a_call_has_the_details_of_its_attempts_where_it_has_none() {
+    let exported = exported_with(&on(Dialect::OpenInference).with_dialect(Dialect::Langfuse), repeated);
+    let wrapper = exported.spans.iter().find(|span| {
+        let attributes = support::attributes(span);
+        span.name == "chat w" && !attributes.contains_key("gen_ai.usage.input_tokens")
+    });
+    let attributes = support::attributes(wrapper.unwrap());
+    assert_eq!(attributes["llm.token_count.prompt_details.cache_read"], Value::I64(40));
+    let details = r#"{"input":60,"output":10,"input_cache_read":40,"total":110}"#;
+    assert_eq!(attributes["langfuse.observation.usage_details"], Value::from(details));
+}
+
+#[test]
+fn an_agent_says_what_nobody_below_it_said() {
+    for dialect in [Dialect::OpenInference, Dialect::Langfuse] {
+        let exported = exported_with(&on(dialect), || {
+            let _agent = info_span!("agent", gen_ai.usage.input_tokens = 30, gen_ai.usage.output_tokens = 3).entered();
+            drop(info_span!("llm", model = "m"));
+        });
+        assert_eq!(added_up(&exported, dialect).0, 33, "{dialect:?}");
+    }
+}
+
+#[test]
+fn pipecat_counts_what_was_spoken_once() {
+    let exported = exported_with(&on(Dialect::Pipecat), || {
+        let _tts = info_span!("tts", text = "Noon.", characters = 5).entered();
+        drop(info_span!("tts", text = "Noon.", error = true));
+    });
+    let counted = |span| support::attributes(span).contains_key("metrics.character_count");
+    assert_eq!(exported.spans.iter().filter(|span| counted(span)).count(), 1);
+}
+
+#[test]
+fn only_what_begins_a_trace_names_it() {
+    let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let exported = exported_with(&on(Dialect::Langfuse), || {
+        let conversation = info_span!("conversation", conversation_id = "c-1", agent = "anna").entered();
+        drop(info_span!("workflow", workflow = "book"));
+        drop(conversation);
+        drop(info_span!("workflow", workflow = "root"));
+        drop(info_span!("workflow", workflow = "remote", traceparent = remote));
+    });
+    let name = |span: &str| exported.attribute(span, "langfuse.trace.name");
+    assert_eq!(name("conversation"), Some("anna".into()));
+    assert_eq!(name("invoke_workflow book"), None);
+    assert_eq!(name("invoke_workflow root"), Some("root".into()));
+    assert_eq!(name("invoke_workflow remote"), None);
+}
+
 #[test]
 fn mlflow_is_told_the_cost_and_nothing_else() {
     let mlflow = on(Dialect::Mlflow);

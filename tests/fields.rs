@@ -144,7 +144,7 @@ fn every_number_of_the_contract_is_its_attribute() {
         ["llm"] ["reasoning_tokens", "gen_ai.usage.reasoning_tokens"] = 3_u128 => "gen_ai.usage.reasoning.output_tokens": 3;
         ["llm"] ["gen_ai.usage.tool_use_prompt_tokens"] = 5_u64 => "gen_ai.usage.tool_use_prompt_tokens": 5;
         ["llm", "realtime", "stt", "tts"] ["input_audio_tokens"] = 1 => "gen_ai.usage.audio.input_tokens": 1;
-        ["llm", "realtime", "stt", "tts"] ["output_audio_tokens"] = 0 => "gen_ai.usage.audio.output_tokens": 0;
+        ["llm", "realtime", "stt", "tts"] ["output_audio_tokens"] = 1 => "gen_ai.usage.audio.output_tokens": 1;
         ["llm", "realtime", "stt", "tts"] ["cached_audio_tokens"] = 1 => "gen_ai.usage.audio.cache_read.input_tokens": 1;
         ["llm", "realtime"] ["temperature"] = 0.3 => "gen_ai.request.temperature": 0.3;
         ["llm", "realtime"] ["top_p"] = 1 => "gen_ai.request.top_p": 1.0;
@@ -479,4 +479,42 @@ fn one_failure_marks_one_span() {
         info_span!("llm", error = Empty).record("error", "timeout");
     });
     assert_eq!(exported.to_string(), "turn\n  chat [error timeout]\n");
+}
+
+#[test]
+fn the_input_holds_what_was_cached_in_whatever_order_it_is_said() {
+    let key = |exported: &Exported| exported.attribute("chat", "gen_ai.usage.input_tokens");
+    for (exported, input) in [
+        // Beside it, as Anthropic counts, or in it.
+        (exported(|| drop(info_span!("llm", input_tokens = 10, cache_read_tokens = 90, cache_write_tokens = 5))), 105),
+        (exported(|| drop(info_span!("llm", input_tokens = 100, cache_read_tokens = 90, cache_write_tokens = 5))), 100),
+        (exported(|| drop(info_span!("llm", uncached_input_tokens = 100, cache_read_tokens = 90))), 190),
+        (exported(|| drop(info_span!("llm", uncached_input_tokens = 100))), 100),
+        (
+            exported(|| {
+                let llm =
+                    info_span!("llm", uncached_input_tokens = Empty, cache_read_tokens = 90, input_tokens = Empty);
+                llm.record("uncached_input_tokens", 100);
+                llm.record("input_tokens", 7);
+            }),
+            190,
+        ),
+    ] {
+        assert_eq!(key(&exported), Some(Value::I64(input)));
+        assert_eq!(exported.attribute("chat", "voice.usage.uncached_input_tokens"), None);
+    }
+    let without = exported(|| drop(info_span!("llm", cache_read_tokens = 90)));
+    assert_eq!(key(&without), None, "nobody said how many there were");
+    let refused = exported(|| drop(info_span!("llm", uncached_input_tokens = -1)));
+    assert_eq!(refused.attribute("chat", "uncached_input_tokens"), Some(Value::I64(-1)));
+}
+
+#[test]
+fn a_breakdown_of_zero_is_not_exported_and_a_whole_of_zero_is() {
+    rows! {
+        "llm" {
+            "input_tokens" = 0, "output_tokens" = 0, "cache_read_tokens" = 0, "cache_write_tokens" = 0, "reasoning_tokens" = 0,
+            "input_audio_tokens" = 0, "output_audio_tokens" = 0, "cached_audio_tokens" = 0,
+        } => { "gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0 }
+    }
 }

@@ -359,6 +359,21 @@ fn a_model_that_has_no_price_has_none_whatever_was_asked_for() {
 }
 
 #[test]
+fn what_is_cached_beside_the_input_is_in_its_sums_and_its_cost() {
+    let prices = Prices::new().with(Price::of_model("claude").with_input(3.0).with_cache_read(0.3));
+    let program = || {
+        let _turn = info_span!("turn").entered();
+        drop(info_span!("llm", model = "claude", uncached_input_tokens = 100_000, cache_read_tokens = 1_000_000));
+    };
+    let points = measured_with(GenAi::new().with_prices(prices.clone()), program);
+    let call = "gen_ai.operation.name=chat, gen_ai.request.model=claude";
+    assert_point(&points, &format!("gen_ai.client.token.usage {{{call}, gen_ai.token.type=input}}"), 1, 1_100_000.0);
+    assert_point(&points, &format!("voice.cost {{{call}}}"), 1, 0.6);
+    let exported = exported_with(&GenAi::new().with_prices(prices), program);
+    assert_eq!(exported.attribute("turn", "voice.usage.input_tokens"), Some(1_100_000.into()));
+}
+
+#[test]
 fn the_input_of_embeddings_is_counted_and_priced() {
     let prices = Prices::new().with(Price::of("openai", "text-embedding-*").with_input(0.02));
     let points = measured_with(GenAi::new().with_prices(prices), || {

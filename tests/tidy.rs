@@ -242,11 +242,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // Pure from here on.
     ("event", &["content", "failure", "kind", "mapping", "semconv", "value"]),
     ("inherited", &["fields", "semconv"]),
-    ("totals", &["fields", "semconv"]),
     ("turn", &["kind"]),
     ("placement", &[]),
     ("prices", &["fields", "semconv", "value"]),
-    ("dialect", &["content", "fields", "json", "kind", "mapping", "semconv", "words"]),
+    ("dialect", &["content", "fields", "json", "kind", "mapping", "semconv", "totals", "words"]),
+    ("totals", &["fields", "semconv"]),
     ("words", &["content", "fields", "json", "kind", "semconv"]),
     ("fields", &["content", "failure", "kind", "mapping", "policy", "semconv", "value"]),
     ("policy", &["content", "mapping", "semconv"]),
