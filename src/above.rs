@@ -8,6 +8,7 @@ use opentelemetry::trace::SpanBuilder;
 use opentelemetry::{KeyValue, Value};
 use tracing_core::Level;
 
+use crate::debug_text::unwrapped;
 use crate::event::{Said, is_callsite};
 use crate::names;
 use crate::semconv::{ERROR_CHAIN, EVENT_LEVEL, EVENT_TARGET, EXCEPTION, EXCEPTION_MESSAGE};
@@ -75,18 +76,24 @@ pub(crate) struct Told {
 /// What an event says of this name and with these attributes.
 pub(crate) fn told(name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Told {
     let mut said = Said::default();
-    let (mut level, mut target) = (None, None);
+    let (mut level, mut target, mut error) = (None, None, None);
     for attribute in attributes {
         // The first ones are that layer's; others are fields that are called like these.
         match attribute.key.as_str() {
             key if key == EVENT_LEVEL.name() && level.is_none() => level = Some(attribute.value),
             key if key == EVENT_TARGET.name() && target.is_none() => target = Some(attribute.value),
-            _ => names::take(&mut said, attribute),
+            key => {
+                if key == "error" {
+                    error = Some(attribute.value.clone());
+                }
+                names::take(&mut said, attribute);
+            }
         }
     }
-    let status = level.as_ref().and_then(|_| only_error(&name, &said));
+    let status = level.as_ref().and_then(|_| only_error(&name, &said, error));
     if let Some(error) = &status {
-        said.failure.set_error(&Raw::Text(unquoted(error).into()));
+        let error = unwrapped(error);
+        said.failure.set_error(&Raw::Text(error.unwrap_or_default()));
     }
     let has_message = status.is_none() && !is_callsite(&name);
     let name = if has_message {
@@ -110,16 +117,16 @@ pub(crate) fn told(name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Told {
 }
 
 /// The text of an event that says nothing but what failed: the layer above makes a status of it.
-fn only_error(name: &str, said: &Said) -> Option<String> {
+fn only_error(name: &str, said: &Said, error: Option<Value>) -> Option<String> {
     let find = |key| said.attributes.iter().find(|attribute| attribute.key.as_str() == key);
     // It makes none of an error value, of which there are more attributes.
     let is_value = || said.attributes.iter().any(|attribute| attribute.key.as_str() == ERROR_CHAIN);
     let error = match name {
-        EXCEPTION => find(EXCEPTION_MESSAGE),
-        _ if is_callsite(name) && !is_value() => find("error"),
+        EXCEPTION => find(EXCEPTION_MESSAGE).map(|attribute| attribute.value.clone()),
+        _ if is_callsite(name) && !is_value() => error,
         _ => None,
     };
-    match &error?.value {
+    match error? {
         Value::String(text) => Some(text.as_str().to_owned()),
         _ => None,
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use opentelemetry::{KeyValue, Value};
 
 use crate::content::{self, Piece};
+use crate::debug_text::{is_plain, unwrapped};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping;
@@ -58,6 +59,10 @@ impl Meaning {
 /// The attributes of an evaluation under the conventions' names. A score that is no number keeps its own.
 pub(crate) fn evaluation(attributes: Vec<KeyValue>) -> Vec<KeyValue> {
     let renamed = |attribute: KeyValue| match (attribute.key.as_str(), attribute.value) {
+        ("score", Value::String(score)) => match score.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => KeyValue::new(EVALUATION_SCORE_VALUE, number),
+            _ => KeyValue::new("score", score),
+        },
         ("name", value) => KeyValue::new(EVALUATION_NAME, value),
         #[expect(clippy::cast_precision_loss, reason = "a double is what the conventions ask for")]
         ("score", Value::I64(score)) => KeyValue::new(EVALUATION_SCORE_VALUE, score as f64),
@@ -66,7 +71,19 @@ pub(crate) fn evaluation(attributes: Vec<KeyValue>) -> Vec<KeyValue> {
         ("explanation", value) => KeyValue::new(EVALUATION_EXPLANATION, value),
         (_, value) => KeyValue::new(attribute.key, value),
     };
-    attributes.into_iter().map(renamed).collect()
+    attributes.into_iter().filter_map(held).map(renamed).collect()
+}
+
+/// What an evaluation's attribute holds, if that is `Debug` text of an `Option` or a string.
+fn held(mut attribute: KeyValue) -> Option<KeyValue> {
+    let is_ours = matches!(attribute.key.as_str(), "name" | "score" | "label" | "explanation");
+    match &attribute.value {
+        Value::String(text) if is_ours && !is_plain(text.as_str()) => {
+            attribute.value = unwrapped(text.as_str())?.into_owned().into();
+        }
+        _ => {}
+    }
+    Some(attribute)
 }
 
 /// Everything that the fields of one event said.
@@ -93,6 +110,9 @@ pub(crate) struct Said {
 impl Said {
     /// Takes one field in.
     pub(crate) fn take(&mut self, field: &'static str, raw: Raw<'_>) {
+        let slot = content::slot(None, field);
+        let is_ours = slot.is_some() || matches!(field, "error" | "error_type" | "ms_ago" | "conversation_id");
+        let Some(raw) = (if is_ours { raw.unwrapped() } else { Some(raw) }) else { return };
         match field {
             "message" => {
                 self.message = raw.into_text();
@@ -110,7 +130,7 @@ impl Said {
             "conversation_id" => self.conversation_id = raw.as_text().map(Into::into),
             _ => {}
         }
-        if let Some(slot) = content::slot(None, field) {
+        if let Some(slot) = slot {
             self.content.extend(raw.as_text().map(|text| Piece { slot, field, text: text.into_owned() }));
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry::Value;
 
 use crate::semconv::{ERROR_TYPE_OTHER, ERROR_TYPE_PANIC, EXCEPTION_MESSAGE, is_error_text};
-use crate::value::Raw;
+use crate::value::{Raw, flag};
 
 /// What `error` and `error_type` said, on a span or on an `ERROR` event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -23,8 +23,9 @@ impl Failure {
 
     /// `error`: a text, a truth value, or a number (a status code). `false` and the empty text are no error.
     pub(crate) fn set_error(&mut self, raw: &Raw<'_>) {
-        self.text = raw.as_text().filter(|text| !text.is_empty()).map(Into::into);
-        self.failed = self.text.is_some() || *raw == Raw::Bool(true);
+        let flag = flag(raw).ok();
+        self.text = raw.as_text().filter(|text| flag.is_none() && !text.is_empty()).map(Into::into);
+        self.failed = self.text.is_some() || flag == Some(true);
     }
 
     /// `error_type`, or `error.type`: an empty one is none.

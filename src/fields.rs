@@ -65,6 +65,13 @@ impl Said {
     #[inline]
     pub(crate) fn of(own: Key, meaning: Meaning, raw: Raw<'_>, policy: &Policy) -> Self {
         let kept = |raw| kept(own, raw).filter(|_| policy.admits(own.name()));
+        let raw = match meaning {
+            Meaning::Own => raw,
+            Meaning::Attribute { .. } | Meaning::Control(_) | Meaning::Content(..) => match raw.unwrapped() {
+                Some(raw) => raw,
+                None => return Self::Nothing,
+            },
+        };
         match meaning {
             Meaning::Attribute { key, rule } => match rule.read(&raw) {
                 Ok(value) if rule == Rule::Id => {
@@ -564,7 +571,7 @@ fn raw_owned(raw: Raw<'_>) -> Raw<'static> {
         Raw::Int(number) => Raw::Int(number),
         Raw::Huge(digits) => Raw::Huge(digits),
         Raw::Float(number) => Raw::Float(number),
-        Raw::Text(text) => Raw::Text(text.into_owned().into()),
+        Raw::Text(text) | Raw::Formatted(text) => Raw::Text(text.into_owned().into()),
         Raw::Error(text) => Raw::Error(text),
     }
 }

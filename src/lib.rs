@@ -49,6 +49,7 @@ mod console;
 mod content;
 mod conversation;
 mod core;
+mod debug_text;
 mod delivery;
 #[cfg(feature = "otlp")]
 mod destination;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::content;
+use crate::debug_text::is_plain;
 use crate::event::Said as EventSaid;
 use crate::fields::Said;
 use crate::json::Json;
@@ -38,7 +39,9 @@ pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, policy: &Policy) -> 
     Some(match (name.meaning(kind), attribute.value) {
         (Meaning::Own, value) => Said::own(name.key, value, policy),
         // As it is, without a copy.
-        (Meaning::Attribute { key, rule: Rule::Text }, Value::String(text)) if !text.as_str().is_empty() => {
+        (Meaning::Attribute { key, rule: Rule::Text }, Value::String(text))
+            if !text.as_str().is_empty() && is_plain(text.as_str()) =>
+        {
             Said::Attribute(*key, Some(Value::String(text)))
         }
         (meaning, value) => with_raw(&value, |raw| Said::of(name.key, *meaning, raw, policy)),
@@ -160,7 +163,8 @@ fn with_raw<R>(value: &Value, read: impl FnOnce(Raw<'_>) -> R) -> R {
         Value::Bool(flag) => Raw::Bool(*flag),
         Value::I64(number) => Raw::Int(*number),
         Value::F64(number) => Raw::Float(*number),
-        Value::String(text) => Raw::Text(text.as_str().into()),
+        // The layer above has made a text of `Debug` values.
+        Value::String(text) => Raw::Formatted(text.as_str().into()),
         Value::Array(Array::String(texts)) => {
             let texts: Vec<Json> = texts.iter().map(|text| text.as_str().into()).collect();
             Raw::Text(Json::List(texts).to_compact().into())

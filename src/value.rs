@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use opentelemetry::{Array, StringValue, Value};
 
+use crate::debug_text::{is_plain, unwrapped};
+
 /// A value as `tracing` handed it over.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Raw<'a> {
@@ -17,6 +19,8 @@ pub(crate) enum Raw<'a> {
     Text(Cow<'a, str>),
     /// The text of a `dyn Error`.
     Error(String),
+    /// Text that the program's `Debug` or `Display` code made of a value.
+    Formatted(Cow<'a, str>),
 }
 
 /// Why a value did not become the attribute that its field stands for.
@@ -35,6 +39,19 @@ pub(crate) enum Refusal {
 }
 
 impl Raw<'_> {
+    /// The value that `Debug` text of an `Option` or a string holds; `None` if it says that there is none.
+    #[inline]
+    pub(crate) fn unwrapped(self) -> Option<Self> {
+        let Self::Formatted(text) = self else { return Some(self) };
+        if is_plain(&text) {
+            return Some(Self::Text(text));
+        }
+        Some(Self::Text(match text {
+            Cow::Borrowed(text) => unwrapped(text)?,
+            Cow::Owned(text) => unwrapped(&text)?.into_owned().into(),
+        }))
+    }
+
     /// The value as it was recorded, for an attribute of the field's own name.
     pub(crate) fn into_recorded(self) -> Value {
         match self {
@@ -42,7 +59,7 @@ impl Raw<'_> {
             Self::Int(number) => Value::I64(number),
             Self::Float(number) => Value::F64(number),
             Self::Huge(digits) => Value::String(digits.into()),
-            Self::Text(text) => Value::String(text.into_owned().into()),
+            Self::Text(text) | Self::Formatted(text) => Value::String(text.into_owned().into()),
             Self::Error(text) => Value::String(text.into()),
         }
     }
@@ -51,7 +68,7 @@ impl Raw<'_> {
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
             Self::Huge(text) | Self::Error(text) => Some(text),
-            Self::Text(text) => Some(text.into_owned()),
+            Self::Text(text) | Self::Formatted(text) => Some(text.into_owned()),
             Self::Bool(_) | Self::Int(_) | Self::Float(_) => self.as_text().map(Cow::into_owned),
         }
     }
@@ -64,7 +81,7 @@ impl Raw<'_> {
             Self::Int(number) => Some(number.to_string().into()),
             Self::Float(number) => Some(number.to_string().into()),
             Self::Huge(text) | Self::Error(text) => Some(text.as_str().into()),
-            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Text(text) | Self::Formatted(text) => Some(Cow::Borrowed(text)),
         }
     }
 }
@@ -122,7 +139,7 @@ impl Rule {
             Self::Lowercase => text(raw, |text| lowercase(text).into()),
             Self::Provider => text(raw, |text| provider(&lowercase(text)).into()),
             Self::EndReason => match raw {
-                Raw::Text(text) => end_reason(text).map(Some),
+                Raw::Text(text) | Raw::Formatted(text) => end_reason(text).map(Some),
                 _ => Err(Refusal::WrongType),
             },
             Self::Texts => texts(raw).map(Some),
@@ -155,7 +172,7 @@ pub(crate) fn float(raw: &Raw<'_>) -> Result<f64, Refusal> {
         Raw::Int(number) => *number as f64,
         Raw::Float(number) => *number,
         Raw::Huge(text) => text.parse().map_err(|_| Refusal::WrongType)?,
-        Raw::Text(text) => text.trim().parse().map_err(|_| Refusal::WrongType)?,
+        Raw::Text(text) | Raw::Formatted(text) => text.trim().parse().map_err(|_| Refusal::WrongType)?,
     };
     within(number, |number| number.is_finite())
 }
@@ -218,17 +235,20 @@ fn int(raw: &Raw<'_>) -> Result<i64, Refusal> {
         #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
         Raw::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT => Ok(*number as i64),
         Raw::Bool(_) | Raw::Float(_) | Raw::Error(_) => Err(Refusal::WrongType),
-        Raw::Text(text) => text.trim().parse().map_err(|error: ParseIntError| match error.kind() {
-            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Refusal::OutOfRange,
-            _ => Refusal::WrongType,
-        }),
+        Raw::Text(text) | Raw::Formatted(text) => {
+            text.trim().parse().map_err(|error: ParseIntError| match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Refusal::OutOfRange,
+                _ => Refusal::WrongType,
+            })
+        }
     }
 }
 
-fn flag(raw: &Raw<'_>) -> Result<bool, Refusal> {
+/// A truth value, or text that is one.
+pub(crate) fn flag(raw: &Raw<'_>) -> Result<bool, Refusal> {
     match raw {
         Raw::Bool(flag) => Ok(*flag),
-        Raw::Text(text) => text.trim().parse().map_err(|_| Refusal::WrongType),
+        Raw::Text(text) | Raw::Formatted(text) => text.trim().parse().map_err(|_| Refusal::WrongType),
         Raw::Int(_) | Raw::Huge(_) | Raw::Float(_) | Raw::Error(_) => Err(Refusal::WrongType),
     }
 }

@@ -107,7 +107,7 @@ impl<F: FnMut(&Field, Raw<'_>), T: Fn(Format<'_>) -> Option<String>> Visit for V
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if let Some(text) = self.1(&|| format!("{value:?}")) {
-            self.0(field, Raw::Text(text.into()));
+            self.0(field, Raw::Formatted(text.into()));
         }
     }
 }

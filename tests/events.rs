@@ -236,3 +236,26 @@ fn an_event_in_a_span_of_the_programs_own_stays_there() {
     let stop = Value::Array(Array::String(vec!["stop".into()]));
     assert_eq!(exported.attribute("chat", "gen_ai.response.finish_reasons"), Some(stop));
 }
+
+#[test]
+fn debug_text_in_an_event_is_what_it_holds() {
+    let exported = exported(|| {
+        info_span!("stt", started_ms_ago = 500).in_scope(|| info!(ms_ago = ?Some(200), "first_byte"));
+        let conversation = info_span!("conversation", conversation_id = ?Some("c-1"));
+        info!(conversation_id = ?Some("c-1"), "user_started_speaking");
+        conversation.in_scope(|| drop(info_span!("llm")));
+        info_span!("tool").in_scope(|| {
+            error!(error = ?Some("timeout"), "no answer");
+            info!(name = ?"tone", score = ?Some(0.5), label = ?None::<&str>, "evaluation");
+        });
+    });
+    let first = seconds(&exported, "speech_to_text", "voice.time_to_first_byte");
+    assert!((0.300..0.400).contains(&first), "{first}");
+    assert_eq!(exported.attribute("turn", "gen_ai.conversation.id"), Some("c-1".into()), "{exported}");
+    assert_eq!(exported.attribute("execute_tool", "error.type"), Some("timeout".into()));
+    let [failed, evaluation] = events(&exported, "execute_tool")[..] else { panic!("two events") };
+    assert_eq!(attribute(failed, "error"), Some("timeout".into()));
+    assert_eq!(attribute(evaluation, "gen_ai.evaluation.name"), Some("tone".into()));
+    assert_eq!(attribute(evaluation, "gen_ai.evaluation.score.value"), Some(Value::F64(0.5)));
+    assert_eq!(attribute(evaluation, "gen_ai.evaluation.score.label"), None);
+}
