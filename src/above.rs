@@ -116,6 +116,12 @@ pub(crate) fn told(name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Told {
     Told { name, said, target: about, level: parsed, status }
 }
 
+/// Whether an event with these attributes is one of level `ERROR`: the first one of that name is the layer's.
+pub(crate) fn is_error(attributes: &[KeyValue]) -> bool {
+    let level = attributes.iter().find(|attribute| attribute.key.as_str() == EVENT_LEVEL.name());
+    level.is_some_and(|level| level.value.as_str() == "ERROR")
+}
+
 /// The text of an event that says nothing but what failed: the layer above makes a status of it.
 fn only_error(name: &str, said: &Said, error: Option<Value>) -> Option<String> {
     let find = |key| said.attributes.iter().find(|attribute| attribute.key.as_str() == key);
@@ -130,11 +136,6 @@ fn only_error(name: &str, said: &Said, error: Option<Value>) -> Option<String> {
         Value::String(text) => Some(text.as_str().to_owned()),
         _ => None,
     }
-}
-
-/// The layer above takes the `Debug` text of such an error, which has a string in quotes.
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 #[cfg(test)]

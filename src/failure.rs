@@ -1,8 +1,10 @@
 //! Did it fail, and how?
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use opentelemetry::Value;
+use opentelemetry::trace::Status;
 
 use crate::semconv::{ERROR_TYPE_OTHER, ERROR_TYPE_PANIC, EXCEPTION_MESSAGE, is_error_text};
 use crate::value::{Raw, flag};
@@ -36,6 +38,16 @@ impl Failure {
     /// The failure that an `ERROR` event tells about: one in any case, described by its message if not by its `error`.
     pub(crate) fn of_event(self, message: Option<&str>) -> Self {
         Self { failed: true, text: self.text.or_else(|| message.map(str::to_owned)), ..self }
+    }
+
+    /// Whether it is a panic.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.failed && self.text.is_none() && self.error_type.as_deref() == Some(ERROR_TYPE_PANIC)
+    }
+
+    /// What tells this failure's text from others.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.text.as_deref().map(Mark::of)
     }
 
     /// Rewrites its text.
@@ -95,6 +107,136 @@ impl ErrorTexts {
 
 /// What tracing-opentelemetry puts behind the name of a field that holds a `dyn Error`, for its causes.
 const CHAIN: &str = ".chain";
+
+/// An error's text, as far as it takes to tell whether another one is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    /// The same text gives the same mark.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// Errors that a span remembers: the last ones.
+const MAX_MARKS: usize = 8;
+
+/// The errors that a span's own `ERROR` events told of, and those that the spans below it failed with.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    own: Vec<Mark>,
+    below: Vec<Mark>,
+}
+
+impl Told {
+    /// An `ERROR` event of the span's own says this.
+    pub(crate) fn add_own(&mut self, mark: Mark) {
+        add(&mut self.own, mark);
+    }
+
+    /// Whether a span below failed with this.
+    pub(crate) fn has_below(&self, mark: Mark) -> bool {
+        self.below.contains(&mark)
+    }
+
+    /// What its `ERROR` events told of was none.
+    pub(crate) fn take_back(&mut self) {
+        self.own.clear();
+    }
+
+    /// What the span above is to know once this span has closed: what failed below it, and its own errors if it failed itself.
+    pub(crate) fn into_below(self, failed: bool) -> Vec<Mark> {
+        let mut marks = self.below;
+        for mark in self.own.into_iter().filter(|_| failed) {
+            add(&mut marks, mark);
+        }
+        marks
+    }
+
+    /// A span below has closed that says this.
+    pub(crate) fn add_below(&mut self, marks: Vec<Mark>) {
+        for mark in marks {
+            add(&mut self.below, mark);
+        }
+    }
+}
+
+fn add(marks: &mut Vec<Mark>, mark: Mark) {
+    if marks.contains(&mark) {
+        return;
+    }
+    if marks.len() == MAX_MARKS {
+        marks.remove(0);
+    }
+    marks.push(mark);
+}
+
+/// What `otel.status_code` can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusCode {
+    Ok,
+    Error,
+}
+
+/// How a span ends, worked out once: what `otel.status_code` says, else what its own fields say, else what an `ERROR` event
+/// in it, or a panic, said.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What a status said, which wins.
+    pub(crate) code: Option<StatusCode>,
+    pub(crate) description: Option<String>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Outcome {
+    /// Whether the span ends with status Error.
+    pub(crate) fn has_failed(&self) -> bool {
+        match self.code {
+            Some(code) => code == StatusCode::Error,
+            None => self.failure.is_some(),
+        }
+    }
+
+    /// Its `error.type`, if it ends with status Error.
+    pub(crate) fn error_type(&self) -> Option<Arc<str>> {
+        let failure = self.failure.as_ref();
+        self.has_failed().then(|| failure.map_or_else(|| ERROR_TYPE_OTHER.into(), Failure::error_type))
+    }
+
+    /// The texts that it failed with.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = Mark> {
+        let described = self.description.as_deref().filter(|text| !text.is_empty()).map(Mark::of);
+        described.into_iter().chain(self.failure.as_ref().and_then(Failure::mark))
+    }
+
+    /// Rewrites its texts.
+    pub(crate) fn rewrite(&mut self, rewrite: impl Fn(&str) -> String) {
+        if let Some(failure) = &mut self.failure {
+            failure.rewrite(&rewrite);
+        }
+        if let Some(description) = self.description.as_mut().filter(|text| !text.is_empty()) {
+            *description = rewrite(description);
+        }
+    }
+
+    /// The status that it ends with.
+    pub(crate) fn status(&self, error_text: bool) -> Status {
+        let description = match (&self.description, &self.failure) {
+            _ if !error_text => String::new(),
+            (Some(given), _) => given.clone(),
+            (None, Some(failure)) => failure.description(),
+            (None, None) => String::new(),
+        };
+        match self.code {
+            Some(StatusCode::Ok) => Status::Ok,
+            _ if self.has_failed() => Status::error(description),
+            _ => Status::Unset,
+        }
+    }
+}
 
 /// One word of at most 64 characters.
 fn is_identifier(text: &str) -> bool {

@@ -10,12 +10,12 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry::{KeyValue, Value};
 
 use crate::content::{Piece, Slot};
-use crate::failure::{ErrorTexts, Failure};
+use crate::failure::{ErrorTexts, Failure, Outcome, StatusCode};
 use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
 use crate::policy::Policy;
 use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_standard};
-use crate::value::{Raw, Refusal, Rule, float};
+use crate::value::{Raw, Refusal, Rule, flag, float};
 
 /// The longest time that a start may be back-dated by.
 const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
@@ -112,6 +112,11 @@ impl Said {
         Self::Attribute(own, Some(policy.value(own.name(), value)))
     }
 
+    /// Whether it says that nothing failed.
+    pub(crate) fn denies_failure(&self) -> bool {
+        matches!(self, Self::Control(Control::Error, raw) if flag(raw) == Ok(false))
+    }
+
     /// Whether it gives an attribute that `wanted` picks.
     pub(crate) fn gives(&self, wanted: impl Fn(Key) -> bool) -> bool {
         matches!(self, Self::Attribute(key, _) if wanted(*key))
@@ -170,13 +175,6 @@ const MAX_STATUSES: usize = 4;
 
 /// As many as the SDK keeps on a span by default.
 const MAX_MADE_UP: usize = 128;
-
-/// What `otel.status_code` can say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StatusCode {
-    Ok,
-    Error,
-}
 
 impl Fields {
     pub(crate) fn with_capacity(fields: usize) -> Self {
@@ -346,9 +344,16 @@ impl Fields {
         self.renamed
     }
 
-    /// What `error` and `error_type` said, if that is a failure.
-    pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.rare.as_ref().map(|rare| &rare.failure).filter(|failure| failure.is_failure())
+    /// How the span ends in which this event, or a panic, said that something failed.
+    pub(crate) fn outcome(&self, event: Option<Failure>) -> Outcome {
+        let Some(rare) = &self.rare else { return Outcome { failure: event, ..Outcome::default() } };
+        let given = || rare.statuses.iter().rfind(|status| !status.is_empty()).cloned();
+        Outcome {
+            // Who describes an error has one.
+            code: rare.status.or((!rare.statuses.is_empty()).then_some(StatusCode::Error)),
+            description: rare.status_description.clone().or_else(given),
+            failure: Some(rare.failure.clone()).filter(Failure::is_failure).or(event),
+        }
     }
 
     /// Rewrites the texts that say what went wrong.
@@ -357,14 +362,9 @@ impl Fields {
         for attribute in self.attributes.iter_mut().filter(|attribute| is_error_text(attribute.key.name())) {
             attribute.value = rewrite(&attribute.value.as_str()).into();
         }
-        let Some(rare) = &mut self.rare else { return };
-        for attribute in rare.made_up.iter_mut().filter(|attribute| is_error_text(attribute.key.as_str())) {
+        let made_up = self.rare.iter_mut().flat_map(|rare| &mut rare.made_up);
+        for attribute in made_up.filter(|attribute| is_error_text(attribute.key.as_str())) {
             attribute.value = rewrite(&attribute.value.as_str()).into();
-        }
-        rare.failure.rewrite(&rewrite);
-        let given = rare.statuses.iter_mut().filter(|status| !status.is_empty());
-        for description in given.chain(&mut rare.status_description) {
-            *description = rewrite(description);
         }
     }
 
@@ -372,10 +372,9 @@ impl Fields {
     pub(crate) fn drop_error_texts(&mut self) {
         let is_error_text = self.error_texts();
         self.attributes.retain(|attribute| !is_error_text(attribute.key.name()));
-        let Some(rare) = &mut self.rare else { return };
-        rare.made_up.retain(|attribute| !is_error_text(attribute.key.as_str()));
-        rare.status_description = None;
-        rare.statuses.iter_mut().for_each(String::clear);
+        if let Some(rare) = &mut self.rare {
+            rare.made_up.retain(|attribute| !is_error_text(attribute.key.as_str()));
+        }
     }
 
     /// Which attributes hold an error's text.
@@ -391,9 +390,6 @@ impl Fields {
     /// A status of OpenTelemetry's says that it failed, and why if the text is not empty.
     pub(crate) fn add_error_status(&mut self, text: String) {
         let statuses = &mut self.rare().statuses;
-        if text.is_empty() && !statuses.is_empty() {
-            return;
-        }
         if statuses.len() == MAX_STATUSES {
             statuses.remove(0);
         }
@@ -421,19 +417,6 @@ impl Fields {
     /// `otel.kind`
     pub(crate) fn span_kind(&self) -> Option<SpanKind> {
         self.rare.as_ref()?.span_kind.clone()
-    }
-
-    /// `otel.status_code`; who describes an error has one.
-    pub(crate) fn status_code(&self) -> Option<StatusCode> {
-        let rare = self.rare.as_ref()?;
-        rare.status.or((!rare.statuses.is_empty()).then_some(StatusCode::Error))
-    }
-
-    /// `otel.status_description`
-    pub(crate) fn status_description(&self) -> Option<&str> {
-        let rare = self.rare.as_ref()?;
-        let given = || rare.statuses.iter().rfind(|status| !status.is_empty()).map(String::as_str);
-        rare.status_description.as_deref().or_else(given)
     }
 
     /// `started_ms_ago`

@@ -11,7 +11,7 @@ use crate::conversation::{Conversation, TurnKey};
 use crate::core::Core;
 use crate::dialect::{self, Finished};
 use crate::event::Said;
-use crate::failure::{ErrorTexts, Failure};
+use crate::failure::{ErrorTexts, Outcome};
 use crate::fields::Fields;
 use crate::instruments::Measured;
 use crate::kind::Kind;
@@ -30,8 +30,7 @@ pub(crate) struct Finishing<'a> {
     pub(crate) span_name: &'static str,
     pub(crate) context: Context,
     pub(crate) fields: &'a mut Fields,
-    /// What an event or a panic in it said.
-    pub(crate) failure: Option<&'a mut Failure>,
+    pub(crate) outcome: Outcome,
     /// The clock of its trace.
     pub(crate) anchor: Anchor,
     pub(crate) started: Instant,
@@ -56,7 +55,7 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         span_name,
         context,
         fields,
-        mut failure,
+        mut outcome,
         anchor,
         started,
         end,
@@ -73,18 +72,17 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
     if rules.redacts() {
         let redacted = |text: &str| rules.text("error", text);
         fields.rewrite_errors(redacted);
-        if let Some(failure) = &mut failure {
-            failure.rewrite(redacted);
-        }
+        outcome.rewrite(redacted);
     }
     if let Some((key, value)) = kind.and_then(mapping::default_attribute) {
         fields.assume(key, Value::from(value));
     }
+    let error_type = outcome.error_type();
     if let Some((metrics, kind)) = core.metrics.as_ref().zip(kind.filter(|_| !is_attempt)) {
         let measured = Measured {
             kind,
             fields,
-            error_type: span::error_type(fields, failure.as_deref()).map(Value::from),
+            error_type: error_type.clone().map(Value::from),
             duration: end.saturating_duration_since(started).as_secs_f64(),
             used,
             parts: parts.as_deref(),
@@ -117,8 +115,8 @@ pub(crate) fn end(core: &Core, finishing: Finishing<'_>) {
         dialects: core.options.dialects,
         context,
         fields,
-        failure: failure.as_deref(),
-        error_text: core.options.error_text,
+        status: outcome.status(core.options.error_text),
+        error_type,
         end: anchor.wall(end),
     };
     span::end(core.counters(), ending);

@@ -103,6 +103,9 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
     if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
         lifecycle::retry(core, call);
     }
+    let is_error = weight == Weight::Error;
+    // By what was said, and not by what of it may leave.
+    let mark = is_error.then(|| said.failure.clone().of_event(said.message.as_deref()).mark()).flatten();
     if meaning == Meaning::Evaluation {
         said.attributes = event::evaluation(said.attributes);
     }
@@ -110,12 +113,11 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
         name = of_contract(name);
         said.message = said.message.filter(|message| is_known(message));
     }
-    let is_error = weight == Weight::Error;
     let said = finish::may_leave(core, said, &target, is_error);
     let failure = is_error.then(|| said.failure.of_event(said.message.as_deref()));
     let found = core.open.with(nearest, |open| {
-        if open.failure.is_none() {
-            open.failure = failure;
+        if let Some(failure) = failure {
+            open.fail(failure, mark);
         }
         (open.context.clone(), at.unwrap_or_else(|| open.anchor.wall(now)))
     });

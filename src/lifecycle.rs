@@ -15,7 +15,7 @@ use crate::clock::Anchor;
 use crate::conversation::{Conversation, TurnKey};
 use crate::core::Core;
 use crate::event::Moment;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::fields::{Fields, Plan, Said};
 use crate::finish::{self, Finishing};
 use crate::home::{Ancestor, Home, forget_idle, home, learn_id, number_of, own_conversation, parent, with_baggage};
@@ -126,6 +126,7 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         started,
         first_chunk: None,
         failure: None,
+        told: None,
         told_late,
         during_panic: thread::panicking(),
         is_root: !origin.parent.span().span_context().is_valid(),
@@ -151,6 +152,9 @@ fn let_go(core: &Core, held: Option<Made>, now: Instant) {
 pub(crate) fn record(core: &Core, id: u64, said: Said) {
     let told = core.open.with(id, |open| {
         let passes_on = said.gives(|key| core.options.inherited.has(key));
+        if said.denies_failure() {
+            open.take_back_failure();
+        }
         core.count(open.fields.apply(said));
         if passes_on {
             open.inherited = passed_on(open.inherited.clone(), &open.fields, &core.options.inherited);
@@ -198,14 +202,14 @@ fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
         mark(core, call, Moment::FirstChunk, first);
     }
     let place = open.conversation.clone().filter(|_| core.options.wants_words());
-    let Leaving { end, used, is_counted, finish } = leave(core, id, &mut open, now, incomplete);
+    let Leaving { outcome, end, used, is_counted, finish } = leave(core, id, &mut open, now, incomplete);
     let OpenSpan { kind, span_name, anchor, started, is_root, .. } = *open;
     let finishing = Finishing {
         kind,
         span_name,
         context: open.context,
         fields: &mut open.fields,
-        failure: open.failure.as_mut(),
+        outcome,
         anchor,
         started,
         end,
@@ -218,6 +222,30 @@ fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
     finish::end(core, finishing);
     count_conversation(core, kind, -1);
     finish_made(core, finish, now, incomplete);
+}
+
+/// How a closing span ends. The span that it hangs on learns what failed, so that it is not the one that failed with it.
+fn outcome(core: &Core, open: &mut OpenSpan) -> Outcome {
+    let told = open.told.take();
+    let is_told = |failure: &Failure| {
+        let mark = failure.mark();
+        mark.zip(told.as_ref()).is_some_and(|(mark, told)| told.has_below(mark))
+    };
+    let outcome = open.fields.outcome(open.failure.take().filter(|failure| !is_told(failure)));
+    // A call that is tried again has not failed with its attempt, and fails for itself when it does.
+    let has_failed = outcome.has_failed() && open.attempt_of.is_none();
+    if told.is_none() && !has_failed {
+        return outcome;
+    }
+    let mut told = told.unwrap_or_default();
+    for mark in outcome.marks() {
+        told.add_own(mark);
+    }
+    let marks = told.into_below(has_failed);
+    if let Some(parent) = open.parent.filter(|_| !marks.is_empty()) {
+        core.open.with(parent, |parent| parent.told.get_or_insert_default().add_below(marks));
+    }
+    outcome
 }
 
 /// What a call cost, if nobody said: by the prices that the user gave.
@@ -469,6 +497,7 @@ fn passed_down(ancestor: &mut OpenSpan) -> (Inherited, Option<Kind>, Option<u64>
 
 /// How a span leaves its conversation.
 struct Leaving {
+    outcome: Outcome,
     end: Instant,
     /// What it used, in its attempts if it doesn't say; nothing, if what is below it said so.
     used: Totals,
@@ -480,7 +509,8 @@ struct Leaving {
 
 /// Takes a closing span out of its conversation, and writes what that has to say about it.
 fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bool) -> Leaving {
-    let failed = span::has_failed(&open.fields, open.failure.as_ref());
+    let outcome = outcome(core, open);
+    let failed = outcome.has_failed();
     if failed && open.attempt_of.is_none() {
         in_workflow(core, open.parent, |below| below.failed = true);
     }
@@ -504,7 +534,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
         core.open.with(call, |call| call.below.add(&used, parts)).is_some()
     });
     let (Some(conversation), Some(kind)) = (open.conversation.take(), open.kind) else {
-        return Leaving { end: now, used, is_counted, finish: None };
+        return Leaving { outcome, end: now, used, is_counted, finish: None };
     };
     let anchor = conversation.anchor;
     let at = anchor.at(now);
@@ -538,7 +568,7 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
             (now, left.finish.map(|turn| (conversation, turn)))
         }
     };
-    Leaving { end, used, is_counted, finish }
+    Leaving { outcome, end, used, is_counted, finish }
 }
 
 /// What the end of a run says: a workflow ended with an error when anything failed in it, and a call that was tried again

@@ -9,6 +9,7 @@ use opentelemetry::{Context, Value};
 
 use crate::conversation::{Conversation, TurnKey};
 use crate::core::{Core, TracePer};
+use crate::failure::Outcome;
 use crate::fields::Fields;
 use crate::finish::{self, Finishing};
 use crate::inherited::take_over;
@@ -128,7 +129,7 @@ pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKe
         span_name: "turn",
         context,
         fields: &mut fields,
-        failure: None,
+        outcome: Outcome::default(),
         anchor,
         started: anchor.instant_at(made.started),
         end: anchor.instant_at(ended.at),

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::Anchor;
 use crate::conversation::{Conversation, TurnKey};
-use crate::failure::Failure;
+use crate::failure::{Failure, Mark, Told};
 use crate::fields::{Fields, Plan};
 use crate::inherited::Inherited;
 use crate::kind::Kind;
@@ -51,12 +51,44 @@ pub(crate) struct OpenSpan {
     pub(crate) first_chunk: Option<Duration>,
     /// What the first `ERROR` event in it said, or a panic.
     pub(crate) failure: Option<Failure>,
+    /// The errors that it and the spans below it told of, if there were any.
+    pub(crate) told: Option<Box<Told>>,
     /// The value of [`Core::told_late`](crate::core::Core::told_late) up to which the span has inherited everything.
     pub(crate) told_late: u64,
     /// It opened while a panic was going on: that panic is none of its own.
     pub(crate) during_panic: bool,
     /// The first span of its trace: it has no parent, here or in another process.
     pub(crate) is_root: bool,
+}
+
+impl OpenSpan {
+    /// An `ERROR` event in it says that this failed. One failure is one error: what a span below failed with is no failure of
+    /// this one.
+    pub(crate) fn fail(&mut self, failure: Failure, mark: Option<Mark>) {
+        if self.told.is_none() && mark.is_none() {
+            self.failure.get_or_insert(failure);
+            return;
+        }
+        let told = self.told.get_or_insert_default();
+        if let Some(mark) = mark {
+            if told.has_below(mark) {
+                return;
+            }
+            told.add_own(mark);
+        }
+        let is_told = |known: &Failure| known.mark().is_some_and(|mark| told.has_below(mark));
+        if self.failure.as_ref().is_none_or(is_told) {
+            self.failure = Some(failure);
+        }
+    }
+
+    /// `error = false` takes back what an `ERROR` event said before. A panic is none.
+    pub(crate) fn take_back_failure(&mut self) {
+        self.failure = self.failure.take().filter(Failure::is_panic);
+        if let Some(told) = &mut self.told {
+            told.take_back();
+        }
+    }
 }
 
 /// What a span is told by those below it.

@@ -11,12 +11,11 @@ use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, Tra
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::dialect::Dialects;
-use crate::failure::Failure;
-use crate::fields::{Fields, StatusCode};
+use crate::fields::Fields;
 use crate::kind::Kind;
 use crate::mapping;
 use crate::outside;
-use crate::semconv::{ERROR_TYPE, ERROR_TYPE_OTHER, Keys, OPERATION_NAME};
+use crate::semconv::{ERROR_TYPE, Keys, OPERATION_NAME};
 use crate::stats::Counters;
 
 /// What a span is when it opens, apart from its fields.
@@ -116,20 +115,19 @@ pub(crate) struct Ending<'a> {
     pub(crate) dialects: Dialects,
     pub(crate) context: Context,
     pub(crate) fields: &'a mut Fields,
-    /// What an event or a panic in it said.
-    pub(crate) failure: Option<&'a Failure>,
-    pub(crate) error_text: bool,
+    pub(crate) status: Status,
+    /// Its `error.type`, if it failed.
+    pub(crate) error_type: Option<Arc<str>>,
     pub(crate) end: SystemTime,
 }
 
 /// Writes what is not on the exported span yet and ends it.
 pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
-    let Ending { kind, span_name, dialects, context, fields, failure, error_text, end } = ending;
+    let Ending { kind, span_name, dialects, context, fields, status, error_type, end } = ending;
     counters.closed();
     let renamed = fields.is_renamed().then(|| name(kind, span_name, dialects, fields));
-    let (status, error_type) = status(fields, failure, error_text);
     if let Some(error_type) = error_type {
-        fields.assume(ERROR_TYPE, error_type);
+        fields.assume(ERROR_TYPE, Value::String(error_type.into()));
     }
     let attributes = fields.finish();
     call_out(counters, || {
@@ -145,20 +143,6 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
     });
     // Dropped in here too: the last reference may end a span that someone else made.
     call_out(counters, move || drop(context));
-}
-
-/// Whether a span ends with status Error.
-pub(crate) fn has_failed(fields: &Fields, event: Option<&Failure>) -> bool {
-    match fields.status_code() {
-        Some(code) => code == StatusCode::Error,
-        None => fields.failure().or(event).is_some(),
-    }
-}
-
-/// Its `error.type`, if it ends with status Error.
-pub(crate) fn error_type(fields: &Fields, event: Option<&Failure>) -> Option<Arc<str>> {
-    let failure = fields.failure().or(event);
-    has_failed(fields, event).then(|| failure.map_or_else(|| ERROR_TYPE_OTHER.into(), Failure::error_type))
 }
 
 /// Puts a span event on the exported span.
@@ -196,22 +180,5 @@ fn name(kind: Option<Kind>, span_name: &'static str, dialects: Dialects, fields:
             let subject = mapping::subject(kind).and_then(|key| fields.text(key));
             mapping::name(kind, fields.text(OPERATION_NAME), subject)
         }
-    }
-}
-
-/// The span's status, and its `error.type` if it failed: what `otel.status_code` says, else what its own fields say,
-/// else what an `ERROR` event in it said.
-fn status(fields: &Fields, event: Option<&Failure>, error_text: bool) -> (Status, Option<Value>) {
-    let failure = fields.failure().or(event);
-    let description = match (fields.status_description(), failure) {
-        (Some(given), _) => given.to_owned(),
-        (None, Some(failure)) if error_text => failure.description(),
-        _ => String::new(),
-    };
-    let error_type = || failure.map_or_else(|| ERROR_TYPE_OTHER.into(), |failure| failure.error_type().into());
-    match (fields.status_code(), failure) {
-        (Some(StatusCode::Ok), _) => (Status::Ok, None),
-        (None, None) => (Status::Unset, None),
-        (Some(StatusCode::Error), _) | (None, Some(_)) => (Status::error(description), Some(error_type())),
     }
 }

@@ -333,9 +333,11 @@ impl Door {
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             // Theirs can't be from before the span.
             let at = start_time.filter(|start| timestamp < *start).map(|_| timestamp);
-            if let Some(status) = self.event(id, kind, name, (instant_of(timestamp, now), at), attributes) {
-                ours.status_to_come = Some(status.into());
-            }
+            let derived = self.event(id, kind, name, (instant_of(timestamp, now), at), attributes);
+            // The first level says no more than that it failed, and a text later says more.
+            let level = || derived.is_error.then(String::new);
+            ours.status_to_come =
+                derived.text.or(ours.status_to_come.take().map(String::from)).or_else(level).map(Box::from);
         }
         Some(ours)
     }
@@ -386,7 +388,7 @@ impl Door {
         read
     }
 
-    /// An event in one of our spans. Comes back with the text that the layer above makes a status of, whatever its level.
+    /// An event in one of our spans. Comes back with the statuses that the layer above makes of it.
     fn event(
         &self,
         id: u64,
@@ -394,16 +396,17 @@ impl Door {
         name: Cow<'static, str>,
         (now, at): (Instant, Option<SystemTime>),
         attributes: Vec<KeyValue>,
-    ) -> Option<String> {
+    ) -> Derived {
         let ours = Some((id, kind));
+        let is_error = above::is_error(&attributes);
         if self.mark(&name, &attributes, ours, now) {
-            return None;
+            return Derived { is_error, text: None };
         }
         let Told { name, said, target, level, status } = above::told(name, attributes);
         let weight = level.map_or(Weight::Note, |level| Weight::of(level, self.core.options.event_level));
         let happening = Happening { name, target: target.into(), weight, said, now, at };
         happen::attach(&self.core, happening, id, ours);
-        status
+        Derived { is_error, text: status }
     }
 
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
@@ -422,6 +425,14 @@ impl Door {
             Happening { name: "event".into(), target: "".into(), weight: Weight::Note, said, now, at: None };
         happen::mark(&self.core, &happening, ours)
     }
+}
+
+/// The statuses that the layer above makes of an event.
+struct Derived {
+    /// One without a text, for its level.
+    is_error: bool,
+    /// One with this text, whatever the level.
+    text: Option<String>,
 }
 
 /// A span of a [`GenAiTracer`]: one that is recognized, or your tracer's own.
@@ -554,7 +565,8 @@ impl<S: Span> Span for GenAiSpan<S> {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
                 let at = (instant_of(timestamp, now), is_given(timestamp).then_some(timestamp));
-                if let Some(status) = under_locks(|| door.event(*id, *kind, name, at, attributes)) {
+                let Derived { is_error, text } = under_locks(|| door.event(*id, *kind, name, at, attributes));
+                for status in is_error.then(String::new).into_iter().chain(text) {
                     door.core.open.with(*id, |open| open.fields.take_back_error_status(&status));
                 }
             }

@@ -242,7 +242,7 @@ fn debug_text_in_an_event_is_what_it_holds() {
     let exported = exported(|| {
         info_span!("stt", started_ms_ago = 500).in_scope(|| info!(ms_ago = ?Some(200), "first_byte"));
         let conversation = info_span!("conversation", conversation_id = ?Some("c-1"));
-        info!(conversation_id = ?Some("c-1"), "user_started_speaking");
+        info_span!("workflow").in_scope(|| info!(conversation_id = ?Some("c-1"), "user_started_speaking"));
         conversation.in_scope(|| drop(info_span!("llm")));
         info_span!("tool").in_scope(|| {
             error!(error = ?Some("timeout"), "no answer");

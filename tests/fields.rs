@@ -570,3 +570,16 @@ fn debug_text_of_content_is_what_it_holds() {
     assert_eq!(input("chat"), r#"[{"role":"user","parts":[{"type":"text","content":"hello"}]}]"#);
     assert_eq!(exported.attribute("chat", "gen_ai.output.messages"), None);
 }
+
+#[test]
+fn a_name_that_ends_in_chain_is_no_error_text() {
+    let exported = exported_with(&GenAi::new().with_error_text(false).with_redaction(|_, _| "[x]".into()), || {
+        let tool = info_span!("tool", supply = "seeds", supply.chain = "farm to shop").entered();
+        tracing::info!(supply.chain = "by truck", "sent");
+        drop(tool);
+    });
+    assert_eq!(exported.attribute("execute_tool", "supply.chain"), Some("farm to shop".into()));
+    let event = &exported.span("execute_tool").events.events[0];
+    let chain = event.attributes.iter().find(|attribute| attribute.key.as_str() == "supply.chain");
+    assert_eq!(chain.map(|attribute| attribute.value.clone()), Some("by truck".into()));
+}

@@ -172,6 +172,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "conversation",
             "core",
+            "failure",
             "fields",
             "finish",
             "inherited",
@@ -229,7 +230,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("console", &["delivery", "notice", "outside", "readout", "stats", "variables"]),
     ("readout", &[]),
     ("delivery", &["notice", "outside", "stats", "variables"]),
-    ("span", &["dialect", "failure", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
+    ("span", &["dialect", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
     ("metrics", &["instruments", "kind", "outside", "semconv", "stats"]),
     ("instruments", &["fields", "kind", "mapping", "semconv", "totals"]),
     ("live", &["conversation"]),

@@ -803,3 +803,114 @@ fn a_conversation_of_a_day_keeps_nothing_of_its_closed_turns() {
     "#]]
     .assert_eq(&exported.to_string());
 }
+
+#[tracing::instrument(name = "tool", err)]
+fn look_up() -> Result<(), String> {
+    Err("the clock stands still".to_owned())
+}
+
+#[tracing::instrument(name = "llm", err)]
+fn ask() -> Result<(), String> {
+    look_up()
+}
+
+#[tracing::instrument(name = "agent", err)]
+fn run() -> Result<(), String> {
+    ask()
+}
+
+#[tracing::instrument(name = "turn", err)]
+fn take_turn() -> Result<(), String> {
+    run()
+}
+
+#[test]
+fn one_failure_is_one_error() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation", conversation_id = "c-1").entered();
+        assert!(take_turn().is_err());
+    });
+    expect![[r#"
+        conversation
+          turn
+            invoke_agent
+              chat
+                execute_tool [error _OTHER]
+    "#]]
+    .assert_eq(&exported.to_string());
+    for span in ["turn", "conversation"] {
+        assert_eq!(text(&exported, span, "voice.error.count").as_deref(), Some("1"), "{span}");
+    }
+    assert_eq!(text(&exported, "turn", "voice.end_reason").as_deref(), Some("error"));
+    for span in ["execute_tool", "chat", "invoke_agent", "turn"] {
+        assert_eq!(exported.span(span).events.events.len(), 1, "{span} has its event all the same");
+    }
+}
+
+#[test]
+fn another_failure_is_another_error() {
+    let exported = exported(|| {
+        let _turn = info_span!("turn").entered();
+        let llm = info_span!("llm").entered();
+        assert!(look_up().is_err());
+        error!(error = "the clock stands still", "told once more");
+        error!("no answer");
+        drop(llm);
+        // A sibling that fails with the same fails for itself.
+        info_span!("tts").in_scope(|| error!("no answer"));
+    });
+    expect![[r#"
+        turn
+          chat [error _OTHER]
+            execute_tool [error _OTHER]
+          text_to_speech [error _OTHER]
+    "#]]
+    .assert_eq(&exported.to_string());
+    assert_eq!(exported.span("chat").status, opentelemetry::trace::Status::error("no answer"));
+    assert_eq!(text(&exported, "turn", "voice.error.count").as_deref(), Some("3"));
+}
+
+#[test]
+fn a_call_that_gives_up_fails_though_its_attempts_said_why() {
+    let exported = exported(|| {
+        let _turn = info_span!("turn").entered();
+        let call = info_span!("llm", model = "call").entered();
+        info_span!("llm", model = "attempt").in_scope(|| error!("timeout"));
+        error!("timeout");
+        drop(call);
+    });
+    assert_eq!(exported.to_string(), "turn\n  chat call [error timeout]\n    chat attempt [error timeout]\n");
+    assert_eq!(text(&exported, "turn", "voice.error.count").as_deref(), Some("1"));
+}
+
+#[test]
+fn what_is_no_error_after_all_is_none_for_those_above_either() {
+    let exported = exported(|| {
+        let _turn = info_span!("turn").entered();
+        let agent = info_span!("agent").entered();
+        info_span!("tool", error = Empty).in_scope(|| {
+            error!("timeout");
+            Span::current().record("error", false);
+        });
+        error!("timeout");
+        drop(agent);
+        let late = info_span!("stt", error = false);
+        late.in_scope(|| error!("no line"));
+    });
+    assert_eq!(
+        exported.to_string(),
+        "turn\n  invoke_agent [error timeout]\n    execute_tool\n  speech_to_text [error _OTHER]\n"
+    );
+}
+
+#[test]
+fn many_failures_below_are_remembered_as_far_as_there_is_room() {
+    let exported = exported(|| {
+        let _agent = info_span!("agent").entered();
+        for tool in 0..100 {
+            info_span!("tool").in_scope(|| error!("failed {tool}"));
+        }
+        error!("failed 99");
+    });
+    assert!(exported.to_string().starts_with("invoke_agent\n"));
+}
