@@ -18,7 +18,7 @@ use crate::kind::Kind;
 use crate::ongoing::{Body, Ended, Hook, MadeSpan, MadeTurn, Turn};
 use crate::outside::discard;
 use crate::totals::Totals;
-use crate::turn::{At, Exchange, Speaking};
+use crate::turn::{At, Exchange, Heard};
 use crate::words::Words;
 
 /// Closed turns that a late service may still name by their number.
@@ -214,7 +214,7 @@ impl Conversation {
     ) -> (TurnKey, Option<TurnKey>) {
         let mut state = self.state.lock();
         state.own_turns = true;
-        state.touched = started;
+        state.touch(started);
         let gone = state.drop_announcement();
         state.drop_unanswered();
         let finish = state.open.and_then(|open| state.end(open, started));
@@ -233,16 +233,16 @@ impl Conversation {
     }
 
     /// Somebody starts or stops to speak. Comes back with a made turn that can be exported now.
-    pub(crate) fn hear(&self, speaking: Speaking, at: At) -> Option<TurnKey> {
+    pub(crate) fn hear(&self, heard: Heard) -> Option<TurnKey> {
         let mut state = self.state.lock();
         if state.closed {
             return None;
         }
-        state.touched = at;
+        state.touch(heard.at);
         let owner = state.owner;
         let next = match owner.and_then(|owner| state.turns.get_mut(&owner)) {
-            Some(turn) => turn.exchange.hear(speaking, at),
-            None => state.exchange.hear(speaking, at),
+            Some(turn) => turn.exchange.hear(heard),
+            None => state.exchange.hear(heard),
         };
         let mut finish = None;
         if let Some(next) = next {
@@ -261,7 +261,7 @@ impl Conversation {
     /// A service opens in this turn.
     pub(crate) fn enter(&self, turn: TurnKey, span: u64, kind: Kind, at: At) {
         let mut state = self.state.lock();
-        state.touched = at;
+        state.touch(at);
         if let Some(turn) = state.turns.get_mut(&turn) {
             turn.enter(span, kind, at);
         }
@@ -278,7 +278,7 @@ impl Conversation {
     /// A service closes in this turn, or in none.
     pub(crate) fn leave(&self, turn: Option<TurnKey>, span: u64, started: At, ended: At, used: &Totals) -> Left {
         let mut state = self.state.lock();
-        state.touched = ended;
+        state.touch(ended);
         state.totals.add(used);
         let left = Left { interrupted: false, finish: None };
         let Some(key) = turn else { return left };
@@ -316,7 +316,7 @@ impl Conversation {
     /// A turn closes: the program's own, or a made one that is to be exported.
     pub(crate) fn close_turn(&self, key: TurnKey, at: At, failed: bool) -> Option<Ended> {
         let mut state = self.state.lock();
-        state.touched = at;
+        state.touch(at);
         let made = state.made_end(key);
         let ended = state.turns.get_mut(&key).filter(|turn| !turn.closed)?.close(at, failed, made);
         if state.owner == Some(key) {
@@ -404,6 +404,11 @@ impl Drop for Conversation {
 }
 
 impl State {
+    /// Something happened in it. A late event tells of an earlier moment than what was heard before.
+    fn touch(&mut self, at: At) {
+        self.touched = self.touched.max(at);
+    }
+
     fn itself(&self) -> Joined {
         let on = self.span.clone().map_or(On::Nothing, On::Hook);
         Joined { turn: None, inherited: self.inherited.clone(), on }

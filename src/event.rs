@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use opentelemetry::{KeyValue, Value};
+use opentelemetry::{KeyValue, StringValue, Value};
 
 use crate::content::{self, Piece};
 use crate::debug_text::{is_plain, unwrapped};
 use crate::failure::Failure;
 use crate::kind::Kind;
 use crate::mapping;
+use crate::policy;
 use crate::semconv::{EVALUATION_EXPLANATION, EVALUATION_NAME, EVALUATION_SCORE_LABEL, EVALUATION_SCORE_VALUE, Key};
-use crate::value::{Raw, float};
+use crate::value::{Raw, Refusal, Rule, ago};
 
 /// A moment that an event marks on the span it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +36,10 @@ impl Moment {
 }
 
 /// What a span event is, beyond what the program called it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Itself.
+    #[default]
     Own,
     /// Somebody's judgement of what happened in the span.
     Evaluation,
@@ -46,12 +48,12 @@ pub(crate) enum Meaning {
 }
 
 impl Meaning {
-    /// What an event of this name, or with this message, is.
-    pub(crate) fn of(name: &str) -> Self {
+    /// What an event of this name, or with this message, is, if it is more than itself.
+    pub(crate) fn of(name: &str) -> Option<Self> {
         match name {
-            "evaluation" => Self::Evaluation,
-            "retry" => Self::Retry,
-            _ => Self::Own,
+            "evaluation" => Some(Self::Evaluation),
+            "retry" => Some(Self::Retry),
+            _ => None,
         }
     }
 }
@@ -99,10 +101,12 @@ pub(crate) struct Said {
     pub(crate) content: Vec<Piece>,
     /// What its `error` and `error_type` said.
     pub(crate) failure: Failure,
-    /// How late it is.
-    pub(crate) ago: Duration,
+    /// How late it is, or why its `ms_ago` says nothing. Only the lateness of a moment counts.
+    pub(crate) ago: Option<Result<Duration, Refusal>>,
     /// The conversation that it is about.
-    pub(crate) conversation_id: Option<String>,
+    pub(crate) conversation_id: Option<StringValue>,
+    /// Why an id in it was refused.
+    pub(crate) refused_ids: Vec<Refusal>,
     /// The target of a record of the `log` crate: its callsite has none.
     pub(crate) target: Option<String>,
 }
@@ -111,7 +115,8 @@ impl Said {
     /// Takes one field in.
     pub(crate) fn take(&mut self, field: &'static str, raw: Raw<'_>) {
         let slot = content::slot(None, field);
-        let is_ours = slot.is_some() || matches!(field, "error" | "error_type" | "ms_ago" | "conversation_id");
+        let is_id = policy::is_id(field);
+        let is_ours = is_id || slot.is_some() || matches!(field, "error" | "error_type" | "ms_ago");
         let Some(raw) = (if is_ours { raw.unwrapped() } else { Some(raw) }) else { return };
         match field {
             "message" => {
@@ -126,8 +131,8 @@ impl Said {
             "log.module_path" | "log.file" | "log.line" => return,
             "error" => self.failure.set_error(&raw),
             "error_type" => self.failure.set_error_type(&raw),
-            "ms_ago" => self.ago = ago(&raw),
-            "conversation_id" => self.conversation_id = raw.as_text().map(Into::into),
+            "ms_ago" => self.ago = Some(ago(&raw)),
+            _ if is_id => return self.take_id(field, &raw),
             _ => {}
         }
         if let Some(slot) = slot {
@@ -138,6 +143,20 @@ impl Said {
             self.errors.push(field);
         }
         self.attributes.push(KeyValue::new(field, raw.into_recorded()));
+    }
+
+    /// An id is read as on spans: one that is refused does not leave under any name.
+    fn take_id(&mut self, field: &'static str, raw: &Raw<'_>) {
+        match Rule::Id.read(raw) {
+            Ok(Some(Value::String(id))) => {
+                if field == "conversation_id" {
+                    self.conversation_id = Some(id.clone());
+                }
+                self.attributes.push(KeyValue::new(field, id));
+            }
+            Ok(_) => {}
+            Err(refusal) => self.refused_ids.push(refusal),
+        }
     }
 
     /// Takes in what is to be known of every event, unless one of its own fields has that name.
@@ -154,16 +173,11 @@ pub(crate) fn is_callsite(name: &str) -> bool {
     line.is_some_and(|(_, line)| line.parse::<u32>().is_ok())
 }
 
-/// A negative or endless lateness is none.
-fn ago(raw: &Raw<'_>) -> Duration {
-    float(raw).ok().and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Moment, Said};
     use crate::kind::Kind;
-    use crate::value::Raw;
+    use crate::value::{Raw, Refusal};
     use std::time::Duration;
 
     #[test]
@@ -187,14 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn lateness_is_not_negative() {
+    fn a_lateness_that_is_none_is_refused() {
         let ago = |ms| {
             let mut said = Said::default();
             said.take("ms_ago", Raw::Float(ms));
-            said.ago
+            said.ago.unwrap()
         };
-        assert_eq!(ago(250.0), Duration::from_millis(250));
-        assert_eq!(ago(-1.0), Duration::ZERO);
-        assert_eq!(ago(f64::INFINITY), Duration::ZERO);
+        assert_eq!(ago(250.0), Ok(Duration::from_millis(250)));
+        assert_eq!(ago(3_600_000.0), Ok(Duration::from_secs(3_600)));
+        for ms in [-1.0, 3_600_001.0, 1_763_000_000_000.0, f64::INFINITY] {
+            assert_eq!(ago(ms), Err(Refusal::OutOfRange), "{ms}");
+        }
     }
 }

@@ -15,10 +15,7 @@ use crate::kind::Kind;
 use crate::mapping::{self, Control, Meaning, Measure};
 use crate::policy::Policy;
 use crate::semconv::{CHARACTERS, IN_NAME, Key, Keys, SAMPLED, TOOL_COUNT, is_standard};
-use crate::value::{Raw, Refusal, Rule, flag, float};
-
-/// The longest time that a start may be back-dated by.
-const MAX_STARTED_AGO: Duration = Duration::from_secs(3_600);
+use crate::value::{Raw, Refusal, Rule, ago, flag};
 
 /// What the fields of one callsite mean, by their index.
 #[derive(Debug, Default)]
@@ -82,7 +79,7 @@ impl Said {
                 Err(refusal) if rule == Rule::Id => Self::Refused(refusal, None),
                 Err(refusal) => Self::Refused(refusal, kept(raw)),
             },
-            Meaning::Control(Control::StartedAgo) => match started_ago(&raw) {
+            Meaning::Control(Control::StartedAgo) => match ago(&raw) {
                 Ok(ago) => Self::StartedAgo(ago),
                 Err(refusal) => Self::Refused(refusal, kept(raw)),
             },
@@ -557,11 +554,6 @@ fn raw_owned(raw: Raw<'_>) -> Raw<'static> {
         Raw::Text(text) | Raw::Formatted(text) => Raw::Text(text.into_owned().into()),
         Raw::Error(text) => Raw::Error(text),
     }
-}
-
-fn started_ago(raw: &Raw<'_>) -> Result<Duration, Refusal> {
-    let ago = Duration::try_from_secs_f64(float(raw)? / 1_000.0).map_err(|_| Refusal::OutOfRange)?;
-    if ago <= MAX_STARTED_AGO { Ok(ago) } else { Err(Refusal::OutOfRange) }
 }
 
 fn characters(raw: &Raw<'_>) -> i64 {

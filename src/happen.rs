@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
+use opentelemetry::{KeyValue, StringValue};
 use tracing_core::Level;
 
 use crate::core::Core;
@@ -48,7 +49,7 @@ impl Weight {
 /// Whether the contract has an event of this name, or with this message.
 pub(crate) fn is_known(name: &str) -> bool {
     // A realtime span has all moments that there are.
-    Speaking::of(name).is_some() || Moment::of(name, Kind::Realtime).is_some() || Meaning::of(name) != Meaning::Own
+    Speaking::of(name).is_some() || Moment::of(name, Kind::Realtime).is_some() || Meaning::of(name).is_some()
 }
 
 /// Whether a target is OpenTelemetry's: its own log of what it does would end up in the spans that it tells about.
@@ -62,26 +63,43 @@ impl Happening {
         find(&self.name).or_else(|| find(self.said.message.as_deref()?))
     }
 
+    /// When its moment was.
     fn at(&self) -> Instant {
-        self.now.checked_sub(self.said.ago).unwrap_or(self.now)
+        let ago = self.said.ago.and_then(Result::ok).unwrap_or_default();
+        self.now.checked_sub(ago).unwrap_or(self.now)
+    }
+
+    /// Counts a lateness that is none: that of an event which is no moment is a field like others.
+    fn count_refused_ago(&self, core: &Core) {
+        core.count(self.said.ago.map_or(Ok(()), |ago| ago.map(drop)));
+    }
+}
+
+/// Counts the ids that were refused, once.
+fn count_refused_ids(core: &Core, said: &mut Said) {
+    for refusal in said.refused_ids.drain(..) {
+        core.count(Err(refusal));
     }
 }
 
 /// Takes a moment in, of a conversation or of the recognized span that the event is in; whether it is one.
-pub(crate) fn mark(core: &Core, happening: &Happening, ours: Option<(u64, Kind)>) -> bool {
+pub(crate) fn mark(core: &Core, happening: &mut Happening, ours: Option<(u64, Kind)>) -> bool {
     if let Some(speaking) = happening.find(Speaking::of) {
         return hear(core, happening, speaking, ours.map(|(id, _)| id));
     }
     let Some((id, kind)) = ours else { return false };
     let Some(moment) = happening.find(|name| Moment::of(name, kind)) else { return false };
+    count_refused_ids(core, &mut happening.said);
+    happening.count_refused_ago(core);
     lifecycle::mark(core, id, moment, happening.at());
     true
 }
 
 /// Takes a speaking event in, if there is a conversation that it is about.
-fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64>) -> bool {
+fn hear(core: &Core, happening: &mut Happening, speaking: Speaking, ours: Option<u64>) -> bool {
+    count_refused_ids(core, &mut happening.said);
     let around = ours.and_then(|id| core.open.with(id, |open| open.conversation.clone())).flatten();
-    let named = happening.said.conversation_id.as_deref().filter(|id| !id.is_empty());
+    let named = happening.said.conversation_id.as_ref().map(StringValue::as_str);
     let conversation = match (named.map(|id| core.policy.id(id)), around) {
         (Some(id), Some(around)) if around.id().as_deref() == Some(&*id) => around,
         (Some(id), _) => home::conversation(core, &id),
@@ -89,17 +107,19 @@ fn hear(core: &Core, happening: &Happening, speaking: Speaking, ours: Option<u64
         (None, None) => return false,
     };
     home::forget_idle(core, happening.now);
-    made::hear(core, &conversation, speaking, happening.at());
+    happening.count_refused_ago(core);
+    made::hear(core, &conversation, speaking, happening.at(), happening.now);
     true
 }
 
 /// Puts it on the exported span that it is in.
 pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Option<(u64, Kind)>) {
+    let meaning = happening.find(Meaning::of).unwrap_or_default();
     let Happening { mut name, target, weight, mut said, now, at } = happening;
-    let meaning = Meaning::of(said.message.as_deref().unwrap_or(&name));
     if is_opentelemetrys(&target) || (weight == Weight::Detail && meaning == Meaning::Own) {
         return;
     }
+    count_refused_ids(core, &mut said);
     if let (Meaning::Retry, Some((call, _))) = (meaning, ours) {
         lifecycle::retry(core, call);
     }
@@ -126,6 +146,8 @@ pub(crate) fn attach(core: &Core, happening: Happening, nearest: u64, ours: Opti
         let mut attributes = said.attributes;
         attributes
             .retain(|attribute| ![EVENT_LEVEL, EVENT_TARGET].iter().any(|key| attribute.key.as_str() == key.name()));
+        let message = said.message.filter(|message| Meaning::of(message).is_none());
+        attributes.extend(message.map(|message| KeyValue::new("message", message)));
         return span::add_event(core.counters(), &context, EVALUATION_RESULT.name().into(), at, attributes);
     }
     let name = said.message.map_or(name, Cow::Owned);

@@ -13,9 +13,8 @@ use crate::fields::Fields;
 use crate::kind::Kind;
 use crate::mapping;
 use crate::semconv::{
-    AGENT_NAME, AUDIO_DURATION, CHARACTERS, COST, END_REASON, ERROR_TYPE, INTERRUPTED, Key, LATENCY_AGGREGATION,
-    LATENCY_LLM, LATENCY_PART, LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL, LATENCY_TRANSCRIPTION,
-    LATENCY_TURN_DETECTION, METRIC_CLIENT_INFERENCE_DURATION, METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK,
+    AGENT_NAME, AUDIO_DURATION, CHARACTERS, COST, END_REASON, ERROR_TYPE, INTERRUPTED, Key, LATENCY_PART,
+    METRIC_CLIENT_INFERENCE_DURATION, METRIC_CLIENT_INFERENCE_TIME_TO_FIRST_CHUNK,
     METRIC_CLIENT_INFERENCE_USAGE_CACHE_READ_INPUT_TOKENS, METRIC_CLIENT_INFERENCE_USAGE_CACHE_WRITE_INPUT_TOKENS,
     METRIC_CLIENT_INFERENCE_USAGE_INPUT_TOKENS, METRIC_CLIENT_INFERENCE_USAGE_OUTPUT_TOKENS,
     METRIC_CLIENT_INFERENCE_USAGE_REASONING_OUTPUT_TOKENS, METRIC_CLIENT_OPERATION_DURATION,
@@ -28,6 +27,7 @@ use crate::semconv::{
     USAGE_REASONING_OUTPUT_TOKENS, USER_TO_AGENT_LATENCY, WORKFLOW_NAME,
 };
 use crate::totals::{Parts, Totals};
+use crate::turn::Part;
 
 /// Attributes of a call's instruments; what differs most comes first.
 const CALL: &[Key] =
@@ -207,16 +207,6 @@ fn doubled(first: f64, by: f64) -> Vec<f64> {
     std::iter::successors(Some(first), |bound| Some((bound * by * 100.0).round() / 100.0)).take(count).collect()
 }
 
-const LATENCY_PARTS: [(Key, &str); 7] = [
-    (LATENCY_TRANSCRIPTION, "transcription"),
-    (LATENCY_TURN_DETECTION, "turn_detection"),
-    (LATENCY_LLM, "llm"),
-    (LATENCY_TOOL, "tool"),
-    (LATENCY_AGGREGATION, "aggregation"),
-    (LATENCY_SYNTHESIS, "synthesis"),
-    (LATENCY_PLAYOUT, "playout"),
-];
-
 /// A histogram with one set of attributes, bound when there is a first value: one that is bound exports a point.
 pub(crate) struct Distribution<T> {
     instrument: Histogram<T>,
@@ -284,7 +274,7 @@ struct Usage {
 pub(crate) struct BoundTurn {
     duration: Distribution<f64>,
     latency: Distribution<f64>,
-    parts: [(Key, Distribution<f64>); 7],
+    parts: [(Key, Distribution<f64>); Part::ALL.len()],
     turns: Sum<u64>,
     interruptions: Sum<u64>,
 }
@@ -400,13 +390,13 @@ impl BoundTurn {
     fn new(instruments: &Instruments, choice: &Choice, attributes: &[KeyValue]) -> Self {
         let reason = with_only(attributes, &[END_REASON], &choice.more);
         let agent = with_only(attributes, &[AGENT_NAME], &choice.more);
-        let part = |(key, part): (Key, &'static str)| {
-            (key, Distribution::of(&instruments.latency_parts, and(&agent, LATENCY_PART, part)))
+        let part = |part: Part| {
+            (part.key(), Distribution::of(&instruments.latency_parts, and(&agent, LATENCY_PART, part.name())))
         };
         Self {
             duration: Distribution::of(&instruments.turn, attributes.to_vec()),
             latency: Distribution::of(&instruments.latency, attributes.to_vec()),
-            parts: LATENCY_PARTS.map(part),
+            parts: Part::ALL.map(part),
             turns: Sum::of(&instruments.turns, reason.clone()),
             interruptions: Sum::of(&instruments.interruptions, reason.clone()),
         }

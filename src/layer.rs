@@ -199,7 +199,7 @@ where
             now,
             at: None,
         };
-        if happen::mark(&self.core, &happening, ours) {
+        if happen::mark(&self.core, &mut happening, ours) {
             return;
         }
         if let Some((id, _)) = nearest {

@@ -184,6 +184,7 @@ mod tests {
     use crate::clock::Anchor;
     use crate::conversation::Conversation;
     use crate::inherited::Inherited;
+    use crate::turn::{Heard, Speaking};
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -232,5 +233,13 @@ mod tests {
         assert!(live.get("c-1").is_some(), "and known again");
         let shards = (0..2 * SHARDS).filter(|_| live.sweep(now + IDLE * 100).is_some()).count();
         assert_eq!(shards, SHARDS, "after a long rest each of them once");
+    }
+
+    #[test]
+    fn an_event_of_an_earlier_moment_ages_no_conversation() {
+        let (_, conversation) = conversation("c-1");
+        let before = conversation.idle_since();
+        let _ = conversation.hear(Heard { speaking: Speaking::BotStarted, at: -3_600_000_000_000, reported: 0 });
+        assert_eq!(conversation.idle_since(), before);
     }
 }

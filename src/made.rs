@@ -15,21 +15,19 @@ use crate::finish::{self, Finishing};
 use crate::inherited::take_over;
 use crate::kind::Kind;
 use crate::ongoing::{Ended, Hook, MadeSpan, MadeTurn, Started};
-use crate::semconv::{
-    END_REASON, INCOMPLETE, INTERRUPTED, INTERRUPTION_SOURCE, LATENCY_AGGREGATION, LATENCY_LLM, LATENCY_PLAYOUT,
-    LATENCY_SYNTHESIS, LATENCY_TOOL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION, USER_TO_AGENT_LATENCY,
-};
+use crate::semconv::{END_REASON, INCOMPLETE, INTERRUPTED, INTERRUPTION_SOURCE, USER_TO_AGENT_LATENCY};
 use crate::span::{self, Origin};
 use crate::totals::Totals;
-use crate::turn::{EndReason, Latency, Part, Speaking};
+use crate::turn::{EndReason, Heard, Latency, Part, Speaking};
 
 /// How long a service gives way to the thread that starts its turn: far more than a tracer takes, and nothing that a program
 /// would notice.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Somebody starts or stops to speak.
-pub(crate) fn hear(core: &Core, conversation: &Arc<Conversation>, speaking: Speaking, at: Instant) {
-    let finish = conversation.hear(speaking, conversation.anchor.at(at));
+pub(crate) fn hear(core: &Core, conversation: &Arc<Conversation>, speaking: Speaking, at: Instant, reported: Instant) {
+    let anchor = conversation.anchor;
+    let finish = conversation.hear(Heard { speaking, at: anchor.at(at), reported: anchor.at(reported) });
     finish_made(core, finish.map(|turn| (Arc::clone(conversation), turn)), Instant::now(), false);
 }
 
@@ -164,17 +162,7 @@ fn write_latency(fields: &mut Fields, latency: &Latency) {
     #[expect(clippy::cast_precision_loss, reason = "a wait of more than a hundred days")]
     let seconds = |nanos: i64| Value::F64(nanos as f64 / 1e9);
     fields.assume(USER_TO_AGENT_LATENCY, seconds(latency.total()));
-    for (part, key) in [
-        (Part::Transcription, LATENCY_TRANSCRIPTION),
-        (Part::TurnDetection, LATENCY_TURN_DETECTION),
-        (Part::Llm, LATENCY_LLM),
-        (Part::Tool, LATENCY_TOOL),
-        (Part::Aggregation, LATENCY_AGGREGATION),
-        (Part::Synthesis, LATENCY_SYNTHESIS),
-        (Part::Playout, LATENCY_PLAYOUT),
-    ] {
-        if latency.part(part) > 0 {
-            fields.assume(key, seconds(latency.part(part)));
-        }
+    for part in Part::ALL.into_iter().filter(|part| latency.part(*part) > 0) {
+        fields.assume(part.key(), seconds(latency.part(part)));
     }
 }

@@ -117,7 +117,7 @@ impl fmt::Debug for IdKey {
 }
 
 /// Whether a field of this name holds the id of a conversation, a session or a user, on whatever span or event.
-fn is_id(name: &str) -> bool {
+pub(crate) fn is_id(name: &str) -> bool {
     mapping::keys_of(name).any(|key| IDS.has(key)) || ID_NAMES.contains(&name)
 }
 

@@ -229,9 +229,11 @@ attributes! {
     Plain INTERRUPTION_COUNT = "voice.interruption.count";
     Plain ERROR_COUNT = "voice.error.count";
     Plain USER_TO_AGENT_LATENCY = "voice.user_to_agent_latency";
+    Plain LATENCY_ENDPOINTING = "voice.latency.endpointing";
     Plain LATENCY_TRANSCRIPTION = "voice.latency.transcription";
     Plain LATENCY_TURN_DETECTION = "voice.latency.turn_detection";
     Plain LATENCY_LLM = "voice.latency.llm";
+    Plain LATENCY_TOOL_CALL = "voice.latency.tool_call";
     Plain LATENCY_TOOL = "voice.latency.tool";
     Plain LATENCY_AGGREGATION = "voice.latency.aggregation";
     Plain LATENCY_SYNTHESIS = "voice.latency.synthesis";

@@ -32,7 +32,7 @@ use crate::scopes::Scopes;
 use crate::semconv::EVENT_TARGET;
 use crate::span::{Origin, Starts};
 use crate::turn::Speaking;
-use crate::value::{Raw, Refusal};
+use crate::value::{MAX_AGO, Raw, Refusal};
 
 /// A [`Tracer`] around your own that makes the voice and LLM spans of a program a GenAI-shaped OpenTelemetry hierarchy,
 /// for programs that already have a `tracing_opentelemetry` layer. [`tracer`](crate::tracer) and
@@ -409,21 +409,32 @@ impl Door {
         Derived { is_error, text: status }
     }
 
+    /// When a moment was reported, by the time that its event was given. One of long ago is none: that time is a date.
+    fn recent(&self, at: Instant) -> Instant {
+        let now = Instant::now();
+        if now.saturating_duration_since(at) <= MAX_AGO {
+            return at;
+        }
+        self.core.counters().refused(Refusal::OutOfRange);
+        now
+    }
+
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
     fn mark(&self, name: &str, attributes: &[KeyValue], ours: Option<(u64, Kind)>, now: Instant) -> bool {
         let is_moment = |(_, kind)| Moment::of(name, kind).is_some();
         if Speaking::of(name).is_none() && !ours.is_some_and(is_moment) {
             return false;
         }
+        let now = self.recent(now);
         let mut said = EventSaid { message: Some(name.to_owned()), ..EventSaid::default() };
         for attribute in attributes {
             if matches!(attribute.key.as_str(), "ms_ago" | "conversation_id") {
                 names::take(&mut said, attribute.clone());
             }
         }
-        let happening =
+        let mut happening =
             Happening { name: "event".into(), target: "".into(), weight: Weight::Note, said, now, at: None };
-        happen::mark(&self.core, &happening, ours)
+        happen::mark(&self.core, &mut happening, ours)
     }
 }
 

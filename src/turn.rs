@@ -4,6 +4,10 @@
 //! beyond it. No clock runs in here, and nothing waits.
 
 use crate::kind::Kind;
+use crate::semconv::{
+    Key, LATENCY_AGGREGATION, LATENCY_ENDPOINTING, LATENCY_LLM, LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL,
+    LATENCY_TOOL_CALL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION,
+};
 
 /// A moment of a conversation, in nanoseconds since its anchor.
 pub(crate) type At = i64;
@@ -13,10 +17,16 @@ pub(crate) type At = i64;
 pub(crate) struct Exchange {
     /// The user's first start.
     pub(crate) user_started: Option<At>,
+    /// The user's last start.
+    user_resumed: Option<At>,
     /// The user's last stop before the agent spoke.
     pub(crate) user_stopped: Option<At>,
+    /// When the detector reported that stop.
+    endpointed: Option<At>,
     /// The agent's first start.
     pub(crate) bot_started: Option<At>,
+    /// The agent's last start.
+    bot_resumed: Option<At>,
     /// The agent's last stop; none while it speaks.
     pub(crate) bot_stopped: Option<At>,
     /// When the user cut the agent off.
@@ -45,30 +55,55 @@ impl Speaking {
     }
 }
 
+/// A speaking event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) speaking: Speaking,
+    /// When it happened.
+    pub(crate) at: At,
+    /// When the detector reported it.
+    pub(crate) reported: At,
+}
+
 impl Exchange {
     /// Takes a moment in. `Some` is the exchange that begins with it: the user speaks again after the agent has spoken.
     #[must_use]
-    pub(crate) fn hear(&mut self, speaking: Speaking, at: At) -> Option<Self> {
-        match speaking {
+    pub(crate) fn hear(&mut self, heard: Heard) -> Option<Self> {
+        let at = heard.at;
+        match heard.speaking {
             Speaking::UserStarted if self.bot_started.is_some() => {
                 if self.is_bot_speaking() {
-                    self.interrupted = Some(at);
+                    // A detector may be so late that the user had started before the agent did.
+                    self.interrupted = self.bot_started.max(Some(at));
                 }
-                return Some(Self { user_started: Some(at), ..Self::default() });
+                return Some(Self { user_started: Some(at), user_resumed: Some(at), ..Self::default() });
             }
             Speaking::UserStarted => {
+                if self.user_started.is_none() && self.user_stopped.is_some_and(|stopped| stopped < at) {
+                    (self.user_stopped, self.endpointed) = (None, None);
+                }
                 self.user_started.get_or_insert(at);
+                self.user_resumed = self.user_resumed.max(Some(at));
             }
-            Speaking::UserStopped if self.bot_started.is_none_or(|bot| at <= bot) => self.user_stopped = Some(at),
+            Speaking::UserStopped if self.can_user_stop(at) => {
+                (self.user_stopped, self.endpointed) = (Some(at), Some(heard.reported));
+            }
             Speaking::BotStarted => {
                 self.bot_started.get_or_insert(at);
+                self.bot_resumed = self.bot_resumed.max(Some(at));
                 self.bot_stopped = None;
             }
-            Speaking::BotStopped if self.bot_started.is_some() => self.bot_stopped = Some(at),
-            // A user who talks on into the answer was answered before; an agent that was not heard can't fall silent.
+            Speaking::BotStopped if self.bot_resumed.is_some_and(|resumed| resumed <= at) => {
+                self.bot_stopped = Some(at);
+            }
             Speaking::UserStopped | Speaking::BotStopped => {}
         }
         None
+    }
+
+    /// A stop that lies before its start is none, and a user who talks on into the answer was answered before.
+    fn can_user_stop(&self, at: At) -> bool {
+        self.user_resumed.is_none_or(|resumed| resumed <= at) && self.bot_started.is_none_or(|bot| at <= bot)
     }
 
     /// Whether the user was heard.
@@ -83,7 +118,7 @@ impl Exchange {
 
     /// What goes on of it after its turn is forgotten: the agent has spoken.
     pub(crate) fn without_user(&self) -> Self {
-        Self { user_started: None, user_stopped: None, ..*self }
+        Self { bot_started: self.bot_started, bot_stopped: self.bot_stopped.or(self.bot_started), ..Self::default() }
     }
 
     /// When a turn that is made of this exchange ends: when the user cut in, or when the agent was done; `None` while it
@@ -114,28 +149,66 @@ impl Call {
     }
 }
 
-/// A part of the time from the user's stop to the agent's start, in the order in which they usually come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    Transcription,
-    TurnDetection,
-    Llm,
-    Tool,
-    Aggregation,
-    Synthesis,
-    Playout,
+/// The parts of a latency, each with its attribute.
+macro_rules! parts {
+    ($($(#[$doc:meta])+ $part:ident = $key:ident,)+) => {
+        /// A part of the time from the user's stop to the agent's start, in the order in which they usually come.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Part {
+            $($(#[$doc])+ $part),+
+        }
+
+        impl Part {
+            pub(crate) const ALL: [Self; [$(Self::$part),+].len()] = [$(Self::$part),+];
+
+            /// Its attribute.
+            pub(crate) fn key(self) -> Key {
+                match self {
+                    $(Self::$part => $key),+
+                }
+            }
+        }
+    };
+}
+
+parts! {
+    /// The user is silent, and the detector has not reported it.
+    Endpointing = LATENCY_ENDPOINTING,
+    /// An stt is open.
+    Transcription = LATENCY_TRANSCRIPTION,
+    /// Nothing of the other parts.
+    TurnDetection = LATENCY_TURN_DETECTION,
+    /// An llm or a realtime model has not given its first token.
+    Llm = LATENCY_LLM,
+    /// An llm writes the call of a tool, with nothing spoken before that opens.
+    ToolCall = LATENCY_TOOL_CALL,
+    /// A tool is open.
+    Tool = LATENCY_TOOL,
+    /// An llm writes what is to be spoken.
+    Aggregation = LATENCY_AGGREGATION,
+    /// A tts has not given its first byte.
+    Synthesis = LATENCY_SYNTHESIS,
+    /// The first byte of audio is there.
+    Playout = LATENCY_PLAYOUT,
+}
+
+impl Part {
+    /// What metrics call it.
+    pub(crate) fn name(self) -> &'static str {
+        self.key().name().rsplit('.').next().unwrap_or_default()
+    }
 }
 
 /// How long the user waited for the agent, and what for. The parts sum to the whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Latency {
-    parts: [i64; 7],
+    parts: [i64; Part::ALL.len()],
 }
 
 impl Latency {
     /// The whole, in nanoseconds.
     pub(crate) fn total(&self) -> i64 {
-        self.parts.iter().sum()
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(*part))
     }
 
     /// One part, in nanoseconds.
@@ -147,55 +220,81 @@ impl Latency {
     /// `None` when the user or the agent was never heard, or the agent spoke first.
     pub(crate) fn of(exchange: &Exchange, calls: &[Call]) -> Option<Self> {
         let stopped = exchange.user_stopped?;
-        let audio = [Kind::Tts, Kind::Realtime].into_iter().filter_map(|kind| first(calls, kind, stopped)).min();
-        let spoke = exchange.bot_started.or(audio).filter(|spoke| *spoke >= stopped)?;
         let calls: Vec<Call> =
             calls.iter().copied().filter(|call| call.ended.is_none_or(|ended| ended >= stopped)).collect();
-        let token = first(&calls, Kind::Llm, stopped);
-
-        let mut bounds = vec![stopped, spoke];
-        for call in &calls {
-            bounds.extend([Some(call.started), call.first, call.ended].into_iter().flatten());
-        }
-        bounds.retain(|bound| (stopped..=spoke).contains(bound));
-        bounds.sort_unstable();
-        bounds.dedup();
-
+        let audio = calls.iter().filter(|call| matches!(call.kind, Kind::Tts | Kind::Realtime));
+        let audio = audio.filter_map(|call| call.first).min();
+        let spoke = exchange.bot_started.or(audio).filter(|spoke| *spoke >= stopped)?;
+        let wait = Wait { spoke, endpointed: exchange.endpointed, audio, calls };
         let mut latency = Self::default();
+        let bounds = wait.bounds(stopped);
         for (from, to) in bounds.iter().zip(bounds.iter().skip(1)) {
-            let part = part_at(*from, &calls, token, audio);
-            if let Some(sum) = latency.parts.get_mut(part as usize) {
-                *sum += to - from;
+            if let Some(sum) = latency.parts.get_mut(wait.part_at(*from) as usize) {
+                *sum = sum.saturating_add(to.saturating_sub(*from));
             }
         }
         Some(latency)
     }
 }
 
-/// What the user waits for at this moment.
-fn part_at(at: At, calls: &[Call], token: Option<At>, audio: Option<At>) -> Part {
-    let any = |kind: Kind, holds: fn(&Call, At) -> bool| calls.iter().any(|call| call.kind == kind && holds(call, at));
-    if audio.is_some_and(|audio| audio <= at) {
-        Part::Playout
-    } else if any(Kind::Tts, Call::waits_for_first) {
-        Part::Synthesis
-    } else if any(Kind::Tool, Call::is_open) {
-        Part::Tool
-    } else if any(Kind::Llm, Call::waits_for_first) || any(Kind::Realtime, Call::waits_for_first) {
-        Part::Llm
-    } else if any(Kind::Stt, Call::is_open) {
-        Part::Transcription
-    } else if token.is_some_and(|token| token <= at) {
-        Part::Aggregation
-    } else {
-        Part::TurnDetection
-    }
+/// What happens while the user waits.
+struct Wait {
+    /// The agent's start, at which the wait is over.
+    spoke: At,
+    endpointed: Option<At>,
+    /// The first byte of audio.
+    audio: Option<At>,
+    calls: Vec<Call>,
 }
 
-/// The first token or byte of this kind that came after the user's stop, or before it from a call that went on.
-fn first(calls: &[Call], kind: Kind, stopped: At) -> Option<At> {
-    let firsts = calls.iter().filter(|call| call.kind == kind && call.ended.is_none_or(|ended| ended >= stopped));
-    firsts.filter_map(|call| call.first).min()
+impl Wait {
+    /// The moments at which one part may follow another, from the user's stop on.
+    fn bounds(&self, stopped: At) -> Vec<At> {
+        let mut bounds = vec![stopped, self.spoke];
+        bounds.extend(self.endpointed);
+        for call in &self.calls {
+            bounds.extend([Some(call.started), call.first, call.ended].into_iter().flatten());
+        }
+        bounds.retain(|bound| (stopped..=self.spoke).contains(bound));
+        bounds.sort_unstable();
+        bounds.dedup();
+        bounds
+    }
+
+    /// What the user waits for at this moment.
+    fn part_at(&self, at: At) -> Part {
+        let any = |kind: Kind, holds: fn(&Call, At) -> bool| self.of(kind).any(|call| holds(call, at));
+        let token = self.of(Kind::Llm).filter_map(|llm| llm.first).filter(|first| *first <= at).max();
+        if self.endpointed.is_some_and(|endpointed| at < endpointed) {
+            Part::Endpointing
+        } else if self.audio.is_some_and(|audio| audio <= at) {
+            Part::Playout
+        } else if any(Kind::Tts, Call::waits_for_first) {
+            Part::Synthesis
+        } else if any(Kind::Tool, Call::is_open) {
+            Part::Tool
+        } else if any(Kind::Llm, Call::waits_for_first) || any(Kind::Realtime, Call::waits_for_first) {
+            Part::Llm
+        } else if any(Kind::Stt, Call::is_open) {
+            Part::Transcription
+        } else if token.is_some_and(|token| self.calls_tool(token, at)) {
+            Part::ToolCall
+        } else if token.is_some() {
+            Part::Aggregation
+        } else {
+            Part::TurnDetection
+        }
+    }
+
+    /// Whether a tool opens after this moment, with nothing spoken from the token until then.
+    fn calls_tool(&self, token: At, at: At) -> bool {
+        let is_spoken = |until: At| self.of(Kind::Tts).any(|tts| (token..until).contains(&tts.started));
+        self.of(Kind::Tool).any(|tool| (at..=self.spoke).contains(&tool.started) && !is_spoken(tool.started))
+    }
+
+    fn of(&self, kind: Kind) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(move |call| call.kind == kind)
+    }
 }
 
 /// Why a turn ended.
@@ -234,7 +333,7 @@ impl EndReason {
 #[cfg(test)]
 mod tests {
     use super::Speaking::{BotStarted, BotStopped, UserStarted, UserStopped};
-    use super::{At, Call, EndReason, Exchange, Latency, Part, Speaking};
+    use super::{At, Call, EndReason, Exchange, Heard, Latency, Part, Speaking};
     use crate::kind::Kind;
     use proptest::prelude::*;
 
@@ -242,7 +341,8 @@ mod tests {
     fn exchanges(moments: &[(Speaking, At)]) -> Vec<Exchange> {
         let mut all = vec![Exchange::default()];
         for (speaking, at) in moments {
-            let next = all.last_mut().unwrap().hear(*speaking, *at);
+            let heard = Heard { speaking: *speaking, at: *at, reported: *at };
+            let next = all.last_mut().unwrap().hear(heard);
             all.extend(next);
         }
         all
@@ -303,6 +403,56 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_that_lies_before_its_start_is_none_and_the_next_one_counts() {
+        let [one] = exchanges(&[(UserStopped, 5), (UserStarted, 10), (UserStopped, 8)])[..] else { panic!("one") };
+        assert_eq!((one.user_started, one.user_stopped), (Some(10), None));
+        let moments = [(UserStarted, 0), (UserStopped, 10), (UserStarted, 20), (UserStopped, 15), (UserStopped, 30)];
+        let [one] = exchanges(&moments)[..] else { panic!("one") };
+        assert_eq!((one.user_started, one.user_stopped), (Some(0), Some(30)));
+        let moments = [(UserStarted, 0), (BotStarted, 20), (BotStopped, 10), (BotStopped, 30), (BotStarted, 40)];
+        let [one] = exchanges(&moments)[..] else { panic!("one") };
+        assert_eq!((one.bot_started, one.bot_stopped), (Some(20), None));
+        let [one, _] = exchanges(&[(UserStarted, 0), (BotStarted, 20), (UserStarted, 15)])[..] else { panic!("two") };
+        assert_eq!(one.end(), Some(20), "the agent is not cut off before it speaks");
+    }
+
+    #[test]
+    fn the_detector_is_waited_for_first() {
+        let mut exchange = Exchange { bot_started: None, ..Exchange::default() };
+        for (speaking, at, reported) in [(UserStarted, 0, 20), (UserStopped, 100, 300), (BotStarted, 1_000, 1_000)] {
+            assert_eq!(exchange.hear(Heard { speaking, at, reported }), None);
+        }
+        let latency = Latency::of(&exchange, &[call(Kind::Stt, 0, None, Some(450))]).unwrap();
+        let parts = [Part::Endpointing, Part::Transcription, Part::TurnDetection].map(|part| latency.part(part));
+        assert_eq!((parts, latency.total()), ([200, 150, 550], 900));
+        let soon = Exchange { bot_started: Some(150), ..exchange };
+        assert_eq!(Latency::of(&soon, &[]).unwrap().part(Part::Endpointing), 50, "the agent was quicker");
+    }
+
+    #[test]
+    fn a_call_of_a_tool_is_written_until_it_opens_unless_something_is_spoken() {
+        let exchange = Exchange { user_stopped: Some(0), bot_started: Some(1_000), ..Exchange::default() };
+        let llm = call(Kind::Llm, 100, Some(200), Some(390));
+        let tool = call(Kind::Tool, 400, None, Some(600));
+        let of = |calls: &[Call]| {
+            let latency = Latency::of(&exchange, calls).unwrap();
+            [Part::ToolCall, Part::Tool, Part::Aggregation].map(|part| latency.part(part))
+        };
+        assert_eq!(of(&[llm, tool]), [200, 200, 400]);
+        let filler = call(Kind::Tts, 300, None, Some(350));
+        assert_eq!(of(&[llm, tool, filler]), [0, 200, 550], "something was spoken in between");
+        let late = call(Kind::Tool, 1_100, None, Some(1_200));
+        assert_eq!(of(&[llm, late]), [0, 0, 800], "the agent speaks first");
+    }
+
+    #[test]
+    fn moments_of_any_distance_make_no_overflow() {
+        let exchange = Exchange { user_stopped: Some(At::MIN), bot_started: Some(At::MAX), ..Exchange::default() };
+        let latency = Latency::of(&exchange, &[call(Kind::Llm, 0, Some(1), None)]).unwrap();
+        assert_eq!(latency.total(), At::MAX);
+    }
+
+    #[test]
     fn the_parts_of_a_cascade_are_told_apart() {
         let exchange = Exchange { user_stopped: Some(100), bot_started: Some(1_000), ..Exchange::default() };
         let calls = [
@@ -317,7 +467,8 @@ mod tests {
             (Part::Transcription, 150),
             (Part::TurnDetection, 50),
             (Part::Llm, 200),
-            (Part::Aggregation, 40 + 100),
+            (Part::ToolCall, 40),
+            (Part::Aggregation, 100),
             (Part::Tool, 160),
             (Part::Synthesis, 150),
             (Part::Playout, 50),
@@ -367,6 +518,7 @@ mod tests {
             calls in prop::collection::vec((0..5_usize, -50..400_i64, prop::option::of(0..200_i64), prop::option::of(0..300_i64)), 0..12),
             stopped in 0..200_i64,
             waited in 0..300_i64,
+            endpointed in prop::option::of(0..500_i64),
         ) {
             let kinds = [Kind::Stt, Kind::Llm, Kind::Tts, Kind::Tool, Kind::Agent];
             let calls: Vec<Call> = calls
@@ -375,7 +527,8 @@ mod tests {
                     call(kinds[kind], started, first.map(|first| started + first), ended.map(|ended| started + ended))
                 })
                 .collect();
-            let exchange = Exchange { user_stopped: Some(stopped), bot_started: Some(stopped + waited), ..Exchange::default() };
+            let (user_stopped, bot_started) = (Some(stopped), Some(stopped + waited));
+            let exchange = Exchange { user_stopped, endpointed, bot_started, ..Exchange::default() };
             let latency = Latency::of(&exchange, &calls).unwrap();
             prop_assert_eq!(latency.total(), waited);
             prop_assert!(latency.parts.iter().all(|part| *part >= 0));

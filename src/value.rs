@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::num::{IntErrorKind, ParseIntError};
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::{Array, StringValue, Value};
 
@@ -84,6 +85,15 @@ impl Raw<'_> {
             Self::Text(text) | Self::Formatted(text) => Some(Cow::Borrowed(text)),
         }
     }
+}
+
+/// The longest time that something may lie back: more is no lateness, but a date.
+pub(crate) const MAX_AGO: Duration = Duration::from_secs(3_600);
+
+/// How long ago something was, of a value in milliseconds.
+pub(crate) fn ago(raw: &Raw<'_>) -> Result<Duration, Refusal> {
+    let ago = Duration::try_from_secs_f64(float(raw)? / 1_000.0).map_err(|_| Refusal::OutOfRange)?;
+    within(ago, |ago| *ago <= MAX_AGO)
 }
 
 /// The longest id, in bytes.

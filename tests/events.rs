@@ -64,6 +64,72 @@ fn a_moment_is_measured_from_the_back_dated_start_and_by_its_own_lateness() {
 }
 
 #[test]
+fn a_lateness_of_more_than_an_hour_is_refused_and_counted() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        let _turn = info_span!("turn").entered();
+        info!("user_started_speaking");
+        // The date in milliseconds and in microseconds, and what is no time.
+        info!(ms_ago = 1_763_000_000_000_u64, "user_stopped_speaking");
+        info!(ms_ago = 1_763_000_000_000_000_u64, "bot_started_speaking");
+        info!(ms_ago = "long ago", "bot_stopped_speaking");
+        info_span!("llm", started_ms_ago = 3_600_000).in_scope(|| info!(ms_ago = 3_600_001.0, "first_token"));
+        info!(ms_ago = 7_200_000, "no moment, and a field like others");
+    });
+    assert!((0.0..1.0).contains(&seconds(&exported, "turn", "voice.user_to_agent_latency")));
+    let first = seconds(&exported, "chat", "gen_ai.response.time_to_first_chunk");
+    assert!((3_600.0..3_601.0).contains(&first), "{first}");
+    let refused = exported.stats.refused;
+    assert_eq!((refused.out_of_range, refused.wrong_type), (3, 1));
+    let other = events(&exported, "turn").into_iter().find(|event| event.name.starts_with("no moment")).unwrap();
+    assert!(attribute(other, "ms_ago").is_some());
+}
+
+#[test]
+fn an_id_on_an_event_is_read_as_on_a_span() {
+    let long = "x".repeat(1_025);
+    let exported = exported(|| {
+        let _turn = info_span!("turn").entered();
+        info!(conversation_id = long.as_str(), "user_started_speaking");
+        info!(conversation_id = long.as_str(), user_id = long.as_str(), "other");
+        info!(conversation_id = 42, session_id = "", user_id = ?Some("u-1"), thread = long.as_str(), "more");
+    });
+    let find = |name: &str| events(&exported, "turn").into_iter().find(|event| event.name == name).unwrap();
+    for key in ["conversation_id", "user_id"] {
+        assert_eq!(attribute(find("other"), key), None);
+    }
+    assert_eq!(attribute(find("more"), "conversation_id"), Some("42".into()));
+    assert_eq!(attribute(find("more"), "session_id"), None);
+    assert_eq!(attribute(find("more"), "user_id"), Some("u-1".into()));
+    assert_eq!(attribute(find("more"), "thread"), Some(long.into()));
+    assert_eq!(exported.stats.refused.out_of_range, 3);
+    assert_eq!(exported.to_string(), "turn\n", "a refused id is no conversation");
+}
+
+#[test]
+fn an_event_is_what_its_name_says_or_its_message() {
+    // Through the second door an event's `name:` is not known where it has a message.
+    if support::SECOND_DOOR {
+        return;
+    }
+    let exported = exported(|| {
+        info_span!("llm").in_scope(|| {
+            info!(name: "retry", "trying again");
+            info!("retry");
+            info!(name: "evaluation", score = 0.5, name = "tone", "how was it?");
+        });
+        info_span!("turn").in_scope(|| info!(name: "interrupted", "cut off"));
+    });
+    assert_eq!(exported.attribute("chat", "voice.attempt"), Some(Value::I64(3)));
+    let names: Vec<_> = events(&exported, "chat").iter().map(|event| event.name.clone()).collect();
+    assert_eq!(names, ["trying again", "retry", "gen_ai.evaluation.result"]);
+    let evaluation = events(&exported, "chat")[2];
+    assert_eq!(attribute(evaluation, "gen_ai.evaluation.score.value"), Some(Value::F64(0.5)));
+    assert_eq!(attribute(evaluation, "message"), Some("how was it?".into()), "and nothing is lost");
+    assert_eq!(exported.attribute("turn", "voice.interrupted"), Some(true.into()));
+}
+
+#[test]
 fn a_recorded_time_wins_over_the_event() {
     let exported = exported(|| info_span!("llm", ttft_ms = 310).in_scope(|| info!("first_token")));
     assert_eq!(exported.attribute("chat", "gen_ai.response.time_to_first_chunk"), Some(Value::F64(0.31)));

@@ -123,7 +123,8 @@ fn replay_at_the_recorded_speed_has_the_recorded_latency() {
     // Computed by hand from the recording's own times: the user's stop is 200 ms before its event.
     let recorded = [
         ("voice.user_to_agent_latency", 0.931, 0.781),
-        ("voice.latency.transcription", 0.370_567, 0.287_841),
+        ("voice.latency.endpointing", 0.2, 0.2),
+        ("voice.latency.transcription", 0.170_567, 0.087_841),
         ("voice.latency.turn_detection", 0.181_902, 0.216_578),
         ("voice.latency.llm", 0.241_686, 0.153_987),
         ("voice.latency.aggregation", 0.060_250, 0.045_511),

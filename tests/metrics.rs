@@ -60,7 +60,7 @@ fn two_conversations_give_exactly_these_points() {
     let parts: f64 =
         points.iter().filter(|(name, _)| name.starts_with("voice.latency.duration")).map(|(_, point)| point.sum).sum();
     assert!((parts - latency.sum).abs() < 1e-6, "the parts sum to the latency: {parts} {latency:?}");
-    assert_eq!(points.len(), 25, "{points:#?}");
+    assert_eq!(points.len(), 26, "{points:#?}");
     assert!(points.keys().all(|point| !point.contains("c-1") && !point.contains("conversation.id")), "{points:#?}");
 }
 

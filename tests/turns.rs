@@ -289,7 +289,7 @@ fn a_turn_that_was_never_answered_leaves_the_next_one_its_own_moments() {
         info!("user_started_speaking");
         info_span!("turn", otel.name = "unanswered").in_scope(|| info!("user_stopped_speaking"));
         // Announced after the one turn has closed, and before the other opens.
-        info!("user_started_speaking");
+        info!(ms_ago = 60, "user_started_speaking");
         info!(ms_ago = 40, "user_stopped_speaking");
         info_span!("turn", otel.name = "answered").in_scope(|| {
             info!("bot_started_speaking");
@@ -324,19 +324,38 @@ fn speaking_events_with_nothing_but_an_id_make_turns_too() {
 }
 
 #[test]
+fn a_stop_from_before_its_start_is_none_and_the_next_one_counts() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        let _turn = info_span!("turn").entered();
+        info!(ms_ago = 100, "user_started_speaking");
+        info!(ms_ago = 60_000, "user_stopped_speaking");
+        ms(10);
+        info!("user_stopped_speaking");
+        ms(10);
+        info!("bot_started_speaking");
+        info!(ms_ago = 60_000, "bot_stopped_speaking");
+    });
+    let latency = seconds(&exported, "turn", "voice.user_to_agent_latency");
+    assert!((0.010..1.0).contains(&latency), "{latency}");
+}
+
+#[test]
 fn the_latency_is_told_apart_and_sums_exactly() {
     let exported = exported(|| {
         let _conversation = info_span!("conversation").entered();
         let turn = info_span!("turn").entered();
         info!("user_started_speaking");
         let stt = info_span!("stt");
-        info!("user_stopped_speaking");
+        ms(30);
+        info!(ms_ago = 25, "user_stopped_speaking");
         ms(20);
         drop(stt);
         ms(10);
         let llm = info_span!("llm");
         ms(30);
         info!(parent: &llm, "first_token");
+        ms(10);
         let tool = info_span!("tool");
         ms(15);
         drop(tool);
@@ -351,9 +370,11 @@ fn the_latency_is_told_apart_and_sums_exactly() {
     let part = |part: &str| seconds(&exported, "turn", &format!("voice.latency.{part}"));
     let mut sum = 0.0;
     for (name, least) in [
+        ("endpointing", 0.025),
         ("transcription", 0.020),
         ("turn_detection", 0.010),
         ("llm", 0.030),
+        ("tool_call", 0.010),
         ("tool", 0.015),
         ("aggregation", 0.005),
         ("synthesis", 0.025),

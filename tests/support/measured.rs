@@ -104,7 +104,7 @@ pub(crate) fn two_conversations() {
     for (id, model) in [("c-1", "gpt-4o"), ("c-2", "gpt-4o")] {
         let conversation = info_span!("conversation", conversation_id = id, agent = "anna").entered();
         let turn = info_span!("turn").entered();
-        info!("user_started_speaking");
+        info!(ms_ago = 900, "user_started_speaking");
         info!(ms_ago = 500, "user_stopped_speaking");
         drop(info_span!("stt", provider = "deepgram", model = "nova-3", audio_seconds = 2.5, ttfb = 0.25));
         drop(info_span!(
