@@ -8,6 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -15,8 +16,9 @@ use rustc_hash::FxHashMap;
 use crate::clock::Anchor;
 use crate::inherited::{Inherited, with_id, with_turn_number};
 use crate::kind::Kind;
-use crate::ongoing::{Body, Ended, Hook, MadeSpan, MadeTurn, Turn};
+use crate::ongoing::{Body, Cut, Ended, Hook, MadeSpan, MadeTurn, Service, Turn};
 use crate::outside::discard;
+use crate::semconv::Key;
 use crate::totals::Totals;
 use crate::turn::{At, Exchange, Heard};
 use crate::words::Words;
@@ -39,32 +41,42 @@ pub(crate) struct Conversation {
     state: Mutex<State>,
 }
 
+/// What is known of it, under its lock. [`speech`](crate::speech) has the rules of its exchanges.
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     id: Option<Arc<str>>,
-    span: Option<Hook>,
+    pub(crate) span: Option<Hook>,
     inherited: Inherited,
     /// The program opens its own turns.
-    own_turns: bool,
+    pub(crate) own_turns: bool,
     /// The last turn's number.
     number: i64,
     next_key: u64,
     /// The turn that was opened last.
-    open: Option<TurnKey>,
+    pub(crate) open: Option<TurnKey>,
     /// Boxed, because most conversations have few turns and a table has room for more.
-    turns: FxHashMap<TurnKey, Box<Turn>>,
+    pub(crate) turns: FxHashMap<TurnKey, Box<Turn>>,
     /// The turn of each number that was opened last.
     numbers: FxHashMap<i64, TurnKey>,
     recent: VecDeque<TurnKey>,
     /// The exchange that is going on, while it is no turn's.
-    exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// The turn that the exchange that is going on belongs to.
-    owner: Option<TurnKey>,
+    pub(crate) owner: Option<TurnKey>,
+    /// Moments of the exchange that is going on, while it waits for a turn.
+    pub(crate) moments: Vec<(Key, At)>,
+    pub(crate) cut: Option<Cut<TurnKey>>,
+    /// When the agent was cut off outside of turns.
+    pub(crate) cut_off: Option<At>,
+    /// The user was heard, or transcribed.
+    pub(crate) user_spoke: bool,
+    /// When the agent first spoke, before the user did.
+    pub(crate) greeted: Option<At>,
     /// When something happened in it last.
     touched: At,
     /// It has ended: nothing that is heard of it makes a turn any more.
     closed: bool,
-    totals: Totals,
+    pub(crate) totals: Totals,
     /// What was said in its turns, if a dialect wants to know.
     words: Option<Box<Words>>,
     /// The turn before.
@@ -90,6 +102,17 @@ pub(crate) enum On {
     Starting(Option<Hook>),
     /// Nothing: the conversation has no span, and no turn is open.
     Nothing,
+}
+
+/// What is to be done outside of the lock after a moment.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Made turns that can be exported now.
+    pub(crate) finish: Vec<TurnKey>,
+    /// Moments to show, each on its span.
+    pub(crate) moments: Vec<(Context, Key, At)>,
+    /// Open spans that were not cut off after all.
+    pub(crate) retracted: Vec<u64>,
 }
 
 /// How a service ended.
@@ -181,7 +204,13 @@ impl Conversation {
 
     /// The span of a made turn has started, or is lost.
     pub(crate) fn set_made_span(&self, turn: TurnKey, span: MadeSpan) {
-        if let Some(turn) = self.state.lock().turns.get_mut(&turn) {
+        let last = match &span {
+            MadeSpan::Started(started) => Some(started.hook.context.span().span_context().clone()),
+            MadeSpan::Unstarted | MadeSpan::Starting | MadeSpan::Lost => None,
+        };
+        let mut state = self.state.lock();
+        state.last = last.or(state.last.take());
+        if let Some(turn) = state.turns.get_mut(&turn) {
             turn.body = Body::Made(span);
         }
     }
@@ -189,11 +218,6 @@ impl Conversation {
     /// The span of a made turn.
     pub(crate) fn made_span(&self, turn: TurnKey) -> Option<MadeSpan> {
         self.state.lock().turns.get(&turn)?.made_span().cloned()
-    }
-
-    /// A made turn was the last one.
-    pub(crate) fn set_last_turn(&self, turn: SpanContext) {
-        self.state.lock().last = Some(turn);
     }
 
     /// The number that the next turn has when it is given this one, or none.
@@ -211,13 +235,18 @@ impl Conversation {
         number: Option<i64>,
         started: At,
         inherited: Inherited,
-    ) -> (TurnKey, Option<TurnKey>) {
+    ) -> (TurnKey, Effects) {
         let mut state = self.state.lock();
         state.own_turns = true;
         state.touch(started);
         let gone = state.drop_announcement();
         state.drop_unanswered();
-        let finish = state.open.and_then(|open| state.end(open, started));
+        let mut effects = Effects::default();
+        let holds = |cut: &Cut<TurnKey>| cut.turn.and_then(|turn| state.turns.get(&turn)).is_some_and(|turn| turn.held);
+        if state.cut.as_ref().is_some_and(holds) {
+            state.confirm_cut(&mut effects);
+        }
+        effects.finish.extend(state.open.and_then(|open| state.end(open, started)));
         let last = hook.context.span().span_context().clone();
         let key = state.insert(Turn { number, ..Turn::new(Body::Own(hook), started, inherited) });
         if let Some(number) = number {
@@ -225,37 +254,49 @@ impl Conversation {
         }
         state.last = Some(last);
         if state.owner.is_none() && state.exchange.has_user() {
-            state.give_exchange(key);
+            state.give_exchange(key, &mut effects);
         }
         drop(state);
         discard(gone);
-        (key, finish)
+        (key, effects)
     }
 
-    /// Somebody starts or stops to speak. Comes back with a made turn that can be exported now.
-    pub(crate) fn hear(&self, heard: Heard) -> Option<TurnKey> {
+    /// Somebody starts or stops to speak.
+    pub(crate) fn hear(&self, heard: Heard) -> Effects {
+        let mut effects = Effects::default();
         let mut state = self.state.lock();
-        if state.closed {
-            return None;
+        if !state.closed {
+            state.hear(heard, &mut effects);
         }
-        state.touch(heard.at);
-        let owner = state.owner;
-        let next = match owner.and_then(|owner| state.turns.get_mut(&owner)) {
-            Some(turn) => turn.exchange.hear(heard),
-            None => state.exchange.hear(heard),
-        };
-        let mut finish = None;
-        if let Some(next) = next {
-            if let Some(owner) = owner {
-                finish = state.exchange_over(owner);
-            }
-            state.owner = None;
-            state.exchange = next;
+        effects
+    }
+
+    /// The program says that a turn was cut off, or a service in it, or one outside of turns.
+    pub(crate) fn cut_off(&self, turn: Option<TurnKey>, kind: Kind, at: At) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if let (Some(turn), Kind::Turn) = (turn.and_then(|turn| state.turns.get_mut(&turn)), kind) {
+            turn.interrupted = Some(true);
         }
-        if state.owner.is_none() && state.exchange.has_user() {
-            state.place_exchange();
+        state.cut_off(turn, at, None, &mut effects);
+        state.show_cut(at, &mut effects);
+        effects
+    }
+
+    /// The last interruption was none: what was cut off goes on.
+    pub(crate) fn retract(&self, at: At) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.touch(at);
+            state.retract(at, &mut effects);
         }
-        finish
+        effects
+    }
+
+    /// When the agent first spoke, if the user had not spoken before.
+    pub(crate) fn greeted(&self) -> Option<At> {
+        self.state.lock().greeted
     }
 
     /// A service opens in this turn.
@@ -276,15 +317,17 @@ impl Conversation {
     }
 
     /// A service closes in this turn, or in none.
-    pub(crate) fn leave(&self, turn: Option<TurnKey>, span: u64, started: At, ended: At, used: &Totals) -> Left {
+    pub(crate) fn leave(&self, turn: Option<TurnKey>, service: &Service, used: &Totals) -> Left {
         let mut state = self.state.lock();
-        state.touch(ended);
+        state.touch(service.ended);
         state.totals.add(used);
+        state.user_spoke |= service.kind == Kind::Stt;
+        let interrupted = state.cut_off.is_some_and(|cut| service.goes_on(cut));
+        let Some(key) = turn else { return Left { interrupted, finish: None } };
         let left = Left { interrupted: false, finish: None };
-        let Some(key) = turn else { return left };
         let Some(turn) = state.turns.get_mut(&key) else { return left };
-        turn.leave(span, ended, used);
-        let interrupted = turn.is_interrupted() && turn.ended.is_some_and(|end| started <= end);
+        turn.leave(service, used);
+        let interrupted = turn.cuts_off(service);
         let (finish, gone) = state.settle(key);
         drop(state);
         discard(gone);
@@ -304,13 +347,18 @@ impl Conversation {
     }
 
     /// The end of a turn is said, or its interruption, before it closes.
-    pub(crate) fn say(&self, turn: TurnKey, interrupted: Option<bool>, ended: Option<At>) {
+    pub(crate) fn say(&self, key: TurnKey, interrupted: Option<bool>, ended: bool, at: At) -> Effects {
+        let mut effects = Effects::default();
         let mut state = self.state.lock();
-        let Some(turn) = state.turns.get_mut(&turn) else { return };
+        let Some(turn) = state.turns.get_mut(&key) else { return effects };
         turn.interrupted = interrupted.or(turn.interrupted);
-        if let Some(ended) = ended {
-            turn.ended.get_or_insert(ended.max(turn.started));
+        if ended {
+            turn.ended.get_or_insert(at.max(turn.started));
         }
+        if interrupted == Some(true) && turn.cut.is_none() {
+            state.cut_off(Some(key), at, None, &mut effects);
+        }
+        effects
     }
 
     /// A turn closes: the program's own, or a made one that is to be exported.
@@ -322,6 +370,9 @@ impl Conversation {
         if state.owner == Some(key) {
             state.drop_unanswered();
         }
+        if let Some(cut) = state.cut.as_mut().filter(|cut| cut.turn == Some(key)) {
+            cut.is_counted |= ended.interrupted;
+        }
         state.totals.turns += 1;
         state.totals.interruptions += i64::from(ended.interrupted);
         state.open = state.open.filter(|open| *open != key);
@@ -332,15 +383,20 @@ impl Conversation {
         Some(ended)
     }
 
-    /// The conversation closes: what is open in it was hung up on. Comes back with a made turn that can be exported now.
-    pub(crate) fn close(&self, at: At) -> Option<TurnKey> {
+    /// The conversation closes: what is open in it was hung up on. Comes back with the made turn among it, if that can be
+    /// exported now.
+    pub(crate) fn close(&self, at: At) -> (Effects, Option<TurnKey>) {
+        let mut effects = Effects::default();
         let mut state = self.state.lock();
         state.closed = true;
+        state.confirm_cut(&mut effects);
+        state.show_outside(&mut effects);
         for turn in state.turns.values_mut().filter(|turn| turn.ended.is_none() && !turn.closed) {
             turn.hung_up = turn.exchange.end().is_none();
         }
         let made = state.open.filter(|open| state.turns.get(open).is_some_and(|turn| turn.is_made()));
-        made.and_then(|made| state.end(made, at))
+        let made = made.and_then(|made| state.end(made, at));
+        (effects, made)
     }
 
     /// Turns that speaking events made and whose exported spans are open.
@@ -405,7 +461,7 @@ impl Drop for Conversation {
 
 impl State {
     /// Something happened in it. A late event tells of an earlier moment than what was heard before.
-    fn touch(&mut self, at: At) {
+    pub(crate) fn touch(&mut self, at: At) {
         self.touched = self.touched.max(at);
     }
 
@@ -423,7 +479,7 @@ impl State {
     }
 
     /// Takes a turn out of the table, which shrinks when most of its turns have gone.
-    fn remove(&mut self, key: TurnKey) -> Option<Box<Turn>> {
+    pub(crate) fn remove(&mut self, key: TurnKey) -> Option<Box<Turn>> {
         let turn = self.turns.remove(&key)?;
         if let Some(number) = turn.number.filter(|number| self.numbers.get(number) == Some(&key)) {
             self.numbers.remove(&number);
@@ -463,7 +519,7 @@ impl State {
     }
 
     /// What the span of a made turn starts with, the number that it gets at last included.
-    fn made(&mut self, key: TurnKey) -> Option<MadeTurn> {
+    pub(crate) fn made(&mut self, key: TurnKey) -> Option<MadeTurn> {
         let turn = self.turns.get_mut(&key).filter(|turn| turn.is_made())?;
         let number = *turn.number.get_or_insert_with(|| {
             self.number = self.number.saturating_add(1);
@@ -494,6 +550,7 @@ impl State {
         if self.owner == Some(open) {
             self.owner = None;
             self.exchange = mem::take(&mut turn.exchange);
+            self.moments = mem::take(&mut turn.moments);
         }
         Some(turn)
     }
@@ -508,7 +565,7 @@ impl State {
     }
 
     /// Ends a turn that is still going on. Comes back with it if it is a made one that can be exported now.
-    fn end(&mut self, key: TurnKey, at: At) -> Option<TurnKey> {
+    pub(crate) fn end(&mut self, key: TurnKey, at: At) -> Option<TurnKey> {
         let turn = self.turns.get_mut(&key)?;
         if turn.ended.is_none() {
             let ended = turn.exchange.end().filter(|_| turn.is_made());
@@ -517,32 +574,26 @@ impl State {
         turn.is_ready().then_some(key)
     }
 
-    /// The exchange of this turn is over: a made turn is, too.
-    fn exchange_over(&mut self, key: TurnKey) -> Option<TurnKey> {
-        let turn = self.turns.get_mut(&key)?;
-        let end = turn.exchange.end().filter(|_| turn.is_made())?;
-        turn.ended.get_or_insert(end.max(turn.started));
-        turn.is_ready().then_some(key)
-    }
-
     /// Gives the exchange that is nobody's to the turn that waits for one, or makes a turn of it.
-    fn place_exchange(&mut self) {
+    pub(crate) fn place_exchange(&mut self, effects: &mut Effects) {
         if self.own_turns {
             let waits = |turn: &Turn| turn.ended.is_none() && turn.exchange == Exchange::default();
             if let Some(open) = self.open.filter(|open| self.turns.get(open).is_some_and(|turn| waits(turn))) {
-                self.give_exchange(open);
+                self.give_exchange(open, effects);
             }
         } else if let Some(started) = self.exchange.user_started {
             let made = Turn::new(Body::Made(MadeSpan::Unstarted), started, self.inherited.clone());
             let key = self.insert(made);
-            self.give_exchange(key);
+            self.give_exchange(key, effects);
         }
     }
 
-    fn give_exchange(&mut self, key: TurnKey) {
-        if let Some(turn) = self.turns.get_mut(&key) {
-            turn.exchange = mem::take(&mut self.exchange);
-            self.owner = Some(key);
+    pub(crate) fn give_exchange(&mut self, key: TurnKey, effects: &mut Effects) {
+        let Some(turn) = self.turns.get_mut(&key) else { return };
+        turn.exchange = mem::take(&mut self.exchange);
+        self.owner = Some(key);
+        for (moment, at) in mem::take(&mut self.moments) {
+            self.show_on(Some(key), moment, at, effects);
         }
     }
 

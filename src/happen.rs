@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::event::{self, Meaning, Moment, Said};
 use crate::kind::Kind;
 use crate::semconv::{EVALUATION_RESULT, EVENT_LEVEL, EVENT_TARGET};
-use crate::turn::Speaking;
+use crate::turn::Cue;
 use crate::{finish, home, lifecycle, made, span};
 
 /// An event as its door found it.
@@ -49,7 +49,7 @@ impl Weight {
 /// Whether the contract has an event of this name, or with this message.
 pub(crate) fn is_known(name: &str) -> bool {
     // A realtime span has all moments that there are.
-    Speaking::of(name).is_some() || Moment::of(name, Kind::Realtime).is_some() || Meaning::of(name).is_some()
+    Cue::of(name).is_some() || Moment::of(name, Kind::Realtime).is_some() || Meaning::of(name).is_some()
 }
 
 /// Whether a target is OpenTelemetry's: its own log of what it does would end up in the spans that it tells about.
@@ -84,8 +84,8 @@ fn count_refused_ids(core: &Core, said: &mut Said) {
 
 /// Takes a moment in, of a conversation or of the recognized span that the event is in; whether it is one.
 pub(crate) fn mark(core: &Core, happening: &mut Happening, ours: Option<(u64, Kind)>) -> bool {
-    if let Some(speaking) = happening.find(Speaking::of) {
-        return hear(core, happening, speaking, ours.map(|(id, _)| id));
+    if let Some(cue) = happening.find(Cue::of) {
+        return hear(core, happening, cue, ours.map(|(id, _)| id));
     }
     let Some((id, kind)) = ours else { return false };
     let Some(moment) = happening.find(|name| Moment::of(name, kind)) else { return false };
@@ -95,8 +95,8 @@ pub(crate) fn mark(core: &Core, happening: &mut Happening, ours: Option<(u64, Ki
     true
 }
 
-/// Takes a speaking event in, if there is a conversation that it is about.
-fn hear(core: &Core, happening: &mut Happening, speaking: Speaking, ours: Option<u64>) -> bool {
+/// Takes an event in that is about a conversation, if there is a conversation that it is about.
+fn hear(core: &Core, happening: &mut Happening, cue: Cue, ours: Option<u64>) -> bool {
     count_refused_ids(core, &mut happening.said);
     let around = ours.and_then(|id| core.open.with(id, |open| open.conversation.clone())).flatten();
     let named = happening.said.conversation_id.as_ref().map(StringValue::as_str);
@@ -108,7 +108,7 @@ fn hear(core: &Core, happening: &mut Happening, speaking: Speaking, ours: Option
     };
     home::forget_idle(core, happening.now);
     happening.count_refused_ago(core);
-    made::hear(core, &conversation, speaking, happening.at(), happening.now);
+    made::hear(core, &conversation, cue, happening.at(), happening.now);
     true
 }
 

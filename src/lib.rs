@@ -94,6 +94,7 @@ pub mod redact;
 mod scopes;
 mod semconv;
 mod span;
+mod speech;
 mod stats;
 mod stream;
 mod telemetry;

@@ -12,7 +12,7 @@ use opentelemetry::trace::{Link, SpanContext, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::clock::Anchor;
-use crate::conversation::{Conversation, TurnKey};
+use crate::conversation::{Conversation, Effects, TurnKey};
 use crate::core::Core;
 use crate::event::Moment;
 use crate::failure::{Failure, Outcome};
@@ -21,14 +21,14 @@ use crate::finish::{self, Finishing};
 use crate::home::{Ancestor, Home, forget_idle, home, learn_id, number_of, own_conversation, parent, with_baggage};
 use crate::inherited::{Inherited, outside_of_turns, passed_on, take_over, text, with_id};
 use crate::kind::Kind;
-use crate::made::{finish_made, hang_up, write_end};
-use crate::ongoing::Hook;
+use crate::made::{finish_made, hang_up, settle, write_end};
+use crate::ongoing::{Hook, Service};
 use crate::open::{Below, OpenSpan};
 use crate::outside::discard;
 use crate::prices::Used;
 use crate::semconv::{
-    ATTEMPT, CONVERSATION_ID, COST, END_REASON, INCOMPLETE, INTERRUPTED, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL,
-    STEP_SEQUENCE, TURN_NUMBER,
+    ATTEMPT, CONVERSATION_ID, COST, END_REASON, GREETING_LATENCY, INCOMPLETE, INTERRUPTED, PROVIDER_NAME,
+    REQUEST_MODEL, RESPONSE_FINISH_REASONS, RESPONSE_MODEL, STEP_SEQUENCE, TURN_NUMBER,
 };
 use crate::totals::{Parts, Totals};
 use crate::turn::EndReason;
@@ -125,6 +125,7 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         opened: now,
         started,
         first_chunk: None,
+        finished: fields.has(RESPONSE_FINISH_REASONS).then_some(started),
         failure: None,
         told: None,
         told_late,
@@ -133,10 +134,12 @@ pub(crate) fn open(core: &Core, opening: Opening<'_>, now: Instant) -> Option<(u
         fields,
         context: context.clone(),
     });
-    let finish = join(id, &mut open);
+    let joined = join(id, &mut open);
     discard(core.open.insert(id, open));
     count_conversation(core, kind, 1);
-    finish_made(core, finish, now, false);
+    if let Some((conversation, effects)) = joined {
+        settle(core, &conversation, effects);
+    }
     let_go(core, held, now);
     Some((id, context))
 }
@@ -155,6 +158,9 @@ pub(crate) fn record(core: &Core, id: u64, said: Said) {
         if said.denies_failure() {
             open.take_back_failure();
         }
+        if said.gives(|key| key == RESPONSE_FINISH_REASONS) {
+            open.finished.get_or_insert_with(Instant::now);
+        }
         core.count(open.fields.apply(said));
         if passes_on {
             open.inherited = passed_on(open.inherited.clone(), &open.fields, &core.options.inherited);
@@ -172,7 +178,10 @@ pub(crate) fn record(core: &Core, id: u64, said: Said) {
         if let Some(inherited) = inherited {
             conversation.set_turn_inherited(turn, inherited);
         }
-        conversation.say(turn, word.interrupted, word.has_ended.then(|| conversation.anchor.at(Instant::now())));
+        if word.interrupted.is_some() || word.has_ended {
+            let at = conversation.anchor.at(Instant::now());
+            settle(core, &conversation, conversation.say(turn, word.interrupted, word.has_ended, at));
+        }
     } else if let Some(inherited) = inherited {
         conversation.set_inherited(inherited);
     }
@@ -303,17 +312,20 @@ pub(crate) fn mark(core: &Core, id: u64, moment: Moment, at: Instant) {
             }
             open.first_chunk = Some(at.saturating_duration_since(open.started));
             call = open.attempt_of;
-            Some((open.conversation.clone()?, open.turn?, true))
+            Some((open.conversation.clone()?, Some(open.turn?), open.kind?))
         }
         Moment::Interrupted => {
             core.count(open.fields.set(INTERRUPTED, Value::Bool(true)));
-            Some((open.conversation.clone()?, open.turn.filter(|_| open.kind == Some(Kind::Turn))?, false))
+            Some((open.conversation.clone()?, open.turn, open.kind?))
         }
     });
-    match told.flatten() {
-        Some((conversation, turn, true)) => conversation.first_chunk(turn, id, conversation.anchor.at(at)),
-        Some((conversation, turn, false)) => conversation.say(turn, Some(true), None),
-        None => {}
+    if let Some((conversation, turn, kind)) = told.flatten() {
+        let at = conversation.anchor.at(at);
+        match (moment, turn) {
+            (Moment::FirstChunk, Some(turn)) => conversation.first_chunk(turn, id, at),
+            (Moment::FirstChunk, None) => {}
+            (Moment::Interrupted, turn) => settle(core, &conversation, conversation.cut_off(turn, kind, at)),
+        }
     }
     // The first token of an attempt is the call's.
     if let Some(call) = call {
@@ -418,8 +430,8 @@ fn count_conversation(core: &Core, kind: Option<Kind>, change: i64) {
 /// A turn that speaking events made.
 type Made = (Arc<Conversation>, TurnKey);
 
-/// Makes the span known to its conversation. Comes back with a made turn that can be exported now.
-fn join(id: u64, open: &mut OpenSpan) -> Option<Made> {
+/// Makes the span known to its conversation. Comes back with what is to be done when a turn opens.
+fn join(id: u64, open: &mut OpenSpan) -> Option<(Arc<Conversation>, Effects)> {
     let conversation = open.conversation.as_ref()?;
     let started = conversation.anchor.at(open.started);
     let hook = || Hook { context: open.context.clone(), span: Some(id), told_late: open.told_late };
@@ -432,11 +444,11 @@ fn join(id: u64, open: &mut OpenSpan) -> Option<Made> {
         }
         Kind::Turn => {
             let number = number_of(&open.fields);
-            let (turn, finish) = conversation.open_turn(hook(), number, started, open.inherited.clone());
+            let (turn, mut effects) = conversation.open_turn(hook(), number, started, open.inherited.clone());
             open.turn = Some(turn);
             let word = Word::of(&open.fields);
-            conversation.say(turn, word.interrupted, word.has_ended.then_some(started));
-            Some((Arc::clone(conversation), finish?))
+            effects.finish.extend(conversation.say(turn, word.interrupted, word.has_ended, started).finish);
+            Some((Arc::clone(conversation), effects))
         }
         kind => {
             conversation.enter(open.turn?, id, kind, started);
@@ -542,6 +554,10 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
     let (end, finish) = match kind {
         Kind::Conversation => {
             hang_up(core, &conversation, now, incomplete);
+            let greeted = conversation.greeted().map(|greeted| anchor.instant_at(greeted));
+            if let Some(latency) = greeted.and_then(|greeted| greeted.checked_duration_since(open.started)) {
+                open.fields.assume(GREETING_LATENCY, Value::F64(latency.as_secs_f64()));
+            }
             let totals = conversation.totals();
             used = used.unless_counted(&totals);
             totals.write(&mut open.fields);
@@ -561,7 +577,9 @@ fn leave(core: &Core, id: u64, open: &mut OpenSpan, now: Instant, incomplete: bo
                 conversation.first_chunk(turn, id, anchor.at(first));
             }
             let counted = if is_counted { Totals::default() } else { used };
-            let left = conversation.leave(open.turn, id, anchor.at(open.started), at, &counted);
+            let finished = open.finished.map(|finished| anchor.at(finished));
+            let service = Service { span: id, kind, started: anchor.at(open.started), finished, ended: at };
+            let left = conversation.leave(open.turn, &service, &counted);
             if left.interrupted && mapping::can_be_interrupted(kind) {
                 open.fields.assume(INTERRUPTED, Value::Bool(true));
             }

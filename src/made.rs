@@ -7,28 +7,51 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::{Link, SpanContext, TraceContextExt};
 use opentelemetry::{Context, Value};
 
-use crate::conversation::{Conversation, TurnKey};
+use crate::conversation::{Conversation, Effects, TurnKey};
 use crate::core::{Core, TracePer};
 use crate::failure::Outcome;
-use crate::fields::Fields;
+use crate::fields::{Fields, Said};
 use crate::finish::{self, Finishing};
 use crate::inherited::take_over;
 use crate::kind::Kind;
 use crate::ongoing::{Ended, Hook, MadeSpan, MadeTurn, Started};
-use crate::semconv::{END_REASON, INCOMPLETE, INTERRUPTED, INTERRUPTION_SOURCE, USER_TO_AGENT_LATENCY};
+use crate::semconv::{END_REASON, INCOMPLETE, INTERRUPTED, INTERRUPTION_SOURCE, Key, USER_TO_AGENT_LATENCY};
 use crate::span::{self, Origin};
 use crate::totals::Totals;
-use crate::turn::{EndReason, Heard, Latency, Part, Speaking};
+use crate::turn::{At, Cue, EndReason, Heard, Latency, Part};
 
 /// How long a service gives way to the thread that starts its turn: far more than a tracer takes, and nothing that a program
 /// would notice.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// Somebody starts or stops to speak.
-pub(crate) fn hear(core: &Core, conversation: &Arc<Conversation>, speaking: Speaking, at: Instant, reported: Instant) {
+/// Somebody starts or stops to speak, or the last interruption was none.
+pub(crate) fn hear(core: &Core, conversation: &Arc<Conversation>, cue: Cue, at: Instant, reported: Instant) {
     let anchor = conversation.anchor;
-    let finish = conversation.hear(Heard { speaking, at: anchor.at(at), reported: anchor.at(reported) });
-    finish_made(core, finish.map(|turn| (Arc::clone(conversation), turn)), Instant::now(), false);
+    let effects = match cue {
+        Cue::Speaking(speaking) => {
+            conversation.hear(Heard { speaking, at: anchor.at(at), reported: anchor.at(reported) })
+        }
+        Cue::FalseInterruption => conversation.retract(anchor.at(at)),
+    };
+    settle(core, conversation, effects);
+}
+
+/// Does what comes of a moment.
+pub(crate) fn settle(core: &Core, conversation: &Arc<Conversation>, effects: Effects) {
+    for span in effects.retracted {
+        core.open.with(span, |open| core.count(open.fields.apply(Said::Attribute(INTERRUPTED, None))));
+    }
+    for (context, moment, at) in &effects.moments {
+        show(core, conversation, context, *moment, *at);
+    }
+    for turn in effects.finish {
+        finish_made(core, Some((Arc::clone(conversation), turn)), Instant::now(), false);
+    }
+}
+
+/// Shows a moment on a span.
+fn show(core: &Core, conversation: &Conversation, context: &Context, moment: Key, at: At) {
+    span::add_event(core.counters(), context, moment.name().into(), conversation.anchor.wall_at(at), Vec::new());
 }
 
 /// A conversation closes: it is not found any more, and a turn that speaking events made ends with it.
@@ -36,7 +59,8 @@ pub(crate) fn hang_up(core: &Core, conversation: &Arc<Conversation>, now: Instan
     if let Some(id) = conversation.id() {
         core.live.remove(&id, conversation);
     }
-    let finish = conversation.close(conversation.anchor.at(now));
+    let (effects, finish) = conversation.close(conversation.anchor.at(now));
+    settle(core, conversation, effects);
     finish_made(core, finish.map(|turn| (Arc::clone(conversation), turn)), now, incomplete);
 }
 
@@ -107,16 +131,21 @@ fn made_fields(core: &Core, made: &MadeTurn) -> Fields {
 pub(crate) fn finish_made(core: &Core, finish: Option<(Arc<Conversation>, TurnKey)>, now: Instant, incomplete: bool) {
     let Some((conversation, turn)) = finish else { return };
     let anchor = conversation.anchor;
-    let Some(ended) = conversation.close_turn(turn, anchor.at(now), false) else { return };
-    let Some((made, span)) = &ended.made else { return };
+    let Some(mut ended) = conversation.close_turn(turn, anchor.at(now), false) else { return };
+    let Some((made, span)) = ended.made.take() else { return };
     let started = match span {
-        MadeSpan::Unstarted => start_made(core, &conversation, turn, made),
-        MadeSpan::Started(started) => Some(started.clone()),
+        MadeSpan::Unstarted => start_made(core, &conversation, turn, &made),
+        MadeSpan::Started(started) => Some(started),
         MadeSpan::Starting | MadeSpan::Lost => None,
     };
     let Some(Started { hook: Hook { context, .. }, sent }) = started else { return };
-    conversation.set_last_turn(context.span().span_context().clone());
-    let mut fields = made_fields(core, made);
+    // In the order in which they happened: a late detector tells of some of them late.
+    let mut moments = std::mem::take(&mut ended.moments);
+    moments.sort_by_key(|(_, at)| *at);
+    for (moment, at) in moments {
+        show(core, &conversation, &context, moment, at);
+    }
+    let mut fields = made_fields(core, &made);
     span::resume(&mut fields, Kind::Turn, "turn", core.options.dialects, &sent);
     write_end(&mut fields, &ended, incomplete);
     if incomplete {

@@ -4,13 +4,16 @@ use opentelemetry::Context;
 
 use crate::inherited::Inherited;
 use crate::kind::Kind;
-use crate::semconv::Keys;
+use crate::semconv::{Key, Keys};
 use crate::totals::Totals;
 use crate::turn::{At, Call, EndReason, Exchange, Latency};
 use crate::words::Words;
 
 /// Calls that explain the latency of one turn; a turn that makes more is no longer somebody waiting.
 const MAX_CALLS: usize = 1_024;
+
+/// Moments that are kept until there is a span to show them on: as many as the SDK keeps.
+pub(crate) const MAX_MOMENTS: usize = 128;
 
 /// An exported span that others can hang on.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,12 @@ pub(crate) struct Turn {
     pub(crate) words: Option<Box<Words>>,
     /// What the program said.
     pub(crate) interrupted: Option<bool>,
+    /// When it was cut off, by what the program said.
+    pub(crate) cut: Option<At>,
+    /// It was cut off, which may still be taken back: it is not exported yet.
+    pub(crate) held: bool,
+    /// What is to be shown on its span, if speaking events made it.
+    pub(crate) moments: Vec<(Key, At)>,
     pub(crate) hung_up: bool,
     pub(crate) closed: bool,
     /// Services that are open in it, or are about to open: while there is one, an ended turn is not exported.
@@ -90,6 +99,8 @@ pub(crate) struct Ended {
     pub(crate) by_user: bool,
     pub(crate) latency: Option<Latency>,
     pub(crate) totals: Totals,
+    /// What is to be shown on its span, if it is one that speaking events made.
+    pub(crate) moments: Vec<(Key, At)>,
     /// Its span is still to be ended, and may be still to be started, if it is one that speaking events made.
     pub(crate) made: Option<(MadeTurn, MadeSpan)>,
 }
@@ -107,6 +118,9 @@ impl Turn {
             totals: Totals::default(),
             words: None,
             interrupted: None,
+            cut: None,
+            held: false,
+            moments: Vec::new(),
             hung_up: false,
             closed: false,
             members: 0,
@@ -123,12 +137,29 @@ impl Turn {
     }
 
     /// A service closes in it.
-    pub(crate) fn leave(&mut self, span: u64, ended: At, used: &Totals) {
+    pub(crate) fn leave(&mut self, service: &Service, used: &Totals) {
         self.members = self.members.saturating_sub(1);
         self.totals.add(used);
-        if let Some(call) = self.call(span) {
-            call.ended = Some(ended);
+        if let Some(call) = self.call(service.span) {
+            call.ended = Some(service.ended);
         }
+    }
+
+    /// Whether this service, which closes now, was cut off with it.
+    pub(crate) fn cuts_off(&self, service: &Service) -> bool {
+        let cut = self.exchange.interrupted.or(self.cut).or(self.ended);
+        self.is_interrupted() && cut.is_some_and(|cut| service.goes_on(cut))
+    }
+
+    /// The last interruption was none. Comes back with the open spans that may say that they were cut off.
+    pub(crate) fn retract(&mut self) -> Vec<u64> {
+        (self.interrupted, self.cut, self.held) = (None, None, false);
+        let own = match &self.body {
+            Body::Own(hook) => hook.span,
+            Body::Made(_) => None,
+        };
+        let open = self.calls.iter().filter(|(_, call)| call.ended.is_none()).map(|(span, _)| *span);
+        open.chain(own).collect()
     }
 
     /// It closes, or is exported: what is known of it now is what is said of it.
@@ -143,6 +174,7 @@ impl Turn {
             by_user: self.exchange.interrupted.is_some(),
             latency: self.exchange.user_stopped.and_then(|_| self.latency(&calls)),
             totals: self.totals,
+            moments: std::mem::take(&mut self.moments),
             made,
         }
     }
@@ -173,8 +205,38 @@ impl Turn {
         matches!(self.body, Body::Made(_))
     }
 
-    /// A made turn is exported when it has ended and nothing is open in it any more.
+    /// A made turn is exported when it has ended for good and nothing is open in it any more.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_made() && self.ended.is_some() && self.members == 0 && !self.closed
+        self.is_made() && self.ended.is_some() && self.members == 0 && !self.closed && !self.held
     }
+}
+
+/// A service that closes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service {
+    pub(crate) span: u64,
+    pub(crate) kind: Kind,
+    pub(crate) started: At,
+    /// When it reported a finish reason.
+    pub(crate) finished: Option<At>,
+    pub(crate) ended: At,
+}
+
+impl Service {
+    /// Whether it was open at this moment, and not done.
+    pub(crate) fn goes_on(&self, at: At) -> bool {
+        self.started <= at && self.finished.is_none_or(|finished| at < finished)
+    }
+}
+
+/// The last interruption, as long as it may be taken back.
+#[derive(Debug)]
+pub(crate) struct Cut<T> {
+    /// The turn that was cut off; `None` outside of turns.
+    pub(crate) turn: Option<T>,
+    /// The exchange that goes on if there was no interruption; `None` as long as only the program said that there was one.
+    pub(crate) resumes: Option<Exchange>,
+    /// The conversation has counted it.
+    pub(crate) is_counted: bool,
+    pub(crate) is_shown: bool,
 }

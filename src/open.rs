@@ -49,6 +49,8 @@ pub(crate) struct OpenSpan {
     /// Where it starts, which is earlier when its start was back-dated.
     pub(crate) started: Instant,
     pub(crate) first_chunk: Option<Duration>,
+    /// When it reported a finish reason.
+    pub(crate) finished: Option<Instant>,
     /// What the first `ERROR` event in it said, or a panic.
     pub(crate) failure: Option<Failure>,
     /// The errors that it and the spans below it told of, if there were any.

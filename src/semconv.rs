@@ -229,6 +229,7 @@ attributes! {
     Plain INTERRUPTION_COUNT = "voice.interruption.count";
     Plain ERROR_COUNT = "voice.error.count";
     Plain USER_TO_AGENT_LATENCY = "voice.user_to_agent_latency";
+    Plain GREETING_LATENCY = "voice.greeting_latency";
     Plain LATENCY_ENDPOINTING = "voice.latency.endpointing";
     Plain LATENCY_TRANSCRIPTION = "voice.latency.transcription";
     Plain LATENCY_TURN_DETECTION = "voice.latency.turn_detection";
@@ -316,6 +317,13 @@ attributes! {
 
     // MLflow, a dialect.
     Plain MLFLOW_COST = "mlflow.llm.cost";
+
+    // Span events. An interruption is called as its attribute.
+    Plain USER_STARTED_SPEAKING = "voice.user.started_speaking";
+    Plain USER_STOPPED_SPEAKING = "voice.user.stopped_speaking";
+    Plain AGENT_STARTED_SPEAKING = "voice.agent.started_speaking";
+    Plain AGENT_STOPPED_SPEAKING = "voice.agent.stopped_speaking";
+    Plain INTERRUPTION_RETRACTED = "voice.interruption.retracted";
 
     // Instruments. Those that are called as an attribute are not here again.
     Plain METRIC_CLIENT_OPERATION_DURATION = "gen_ai.client.operation.duration";

@@ -31,7 +31,7 @@ use crate::panicking;
 use crate::scopes::Scopes;
 use crate::semconv::EVENT_TARGET;
 use crate::span::{Origin, Starts};
-use crate::turn::Speaking;
+use crate::turn::Cue;
 use crate::value::{MAX_AGO, Raw, Refusal};
 
 /// A [`Tracer`] around your own that makes the voice and LLM spans of a program a GenAI-shaped OpenTelemetry hierarchy,
@@ -422,7 +422,7 @@ impl Door {
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
     fn mark(&self, name: &str, attributes: &[KeyValue], ours: Option<(u64, Kind)>, now: Instant) -> bool {
         let is_moment = |(_, kind)| Moment::of(name, kind).is_some();
-        if Speaking::of(name).is_none() && !ours.is_some_and(is_moment) {
+        if Cue::of(name).is_none() && !ours.is_some_and(is_moment) {
             return false;
         }
         let now = self.recent(now);

@@ -5,8 +5,9 @@
 
 use crate::kind::Kind;
 use crate::semconv::{
-    Key, LATENCY_AGGREGATION, LATENCY_ENDPOINTING, LATENCY_LLM, LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL,
-    LATENCY_TOOL_CALL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION,
+    AGENT_STARTED_SPEAKING, AGENT_STOPPED_SPEAKING, Key, LATENCY_AGGREGATION, LATENCY_ENDPOINTING, LATENCY_LLM,
+    LATENCY_PLAYOUT, LATENCY_SYNTHESIS, LATENCY_TOOL, LATENCY_TOOL_CALL, LATENCY_TRANSCRIPTION, LATENCY_TURN_DETECTION,
+    USER_STARTED_SPEAKING, USER_STOPPED_SPEAKING,
 };
 
 /// A moment of a conversation, in nanoseconds since its anchor.
@@ -43,13 +44,34 @@ pub(crate) enum Speaking {
 }
 
 impl Speaking {
+    /// The span event that shows it.
+    pub(crate) fn key(self) -> Key {
+        match self {
+            Self::UserStarted => USER_STARTED_SPEAKING,
+            Self::UserStopped => USER_STOPPED_SPEAKING,
+            Self::BotStarted => AGENT_STARTED_SPEAKING,
+            Self::BotStopped => AGENT_STOPPED_SPEAKING,
+        }
+    }
+}
+
+/// An event that is about a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cue {
+    Speaking(Speaking),
+    /// The last interruption was none: the agent goes on.
+    FalseInterruption,
+}
+
+impl Cue {
     /// The event of this name, or with this message.
     pub(crate) fn of(event: &str) -> Option<Self> {
         Some(match event {
-            "user_started_speaking" => Self::UserStarted,
-            "user_stopped_speaking" => Self::UserStopped,
-            "bot_started_speaking" => Self::BotStarted,
-            "bot_stopped_speaking" => Self::BotStopped,
+            "user_started_speaking" => Self::Speaking(Speaking::UserStarted),
+            "user_stopped_speaking" => Self::Speaking(Speaking::UserStopped),
+            "bot_started_speaking" => Self::Speaking(Speaking::BotStarted),
+            "bot_stopped_speaking" => Self::Speaking(Speaking::BotStopped),
+            "false_interruption" => Self::FalseInterruption,
             _ => return None,
         })
     }
@@ -104,6 +126,11 @@ impl Exchange {
     /// A stop that lies before its start is none, and a user who talks on into the answer was answered before.
     fn can_user_stop(&self, at: At) -> bool {
         self.user_resumed.is_none_or(|resumed| resumed <= at) && self.bot_started.is_none_or(|bot| at <= bot)
+    }
+
+    /// The same, if the user had not cut in.
+    pub(crate) fn uninterrupted(&self) -> Self {
+        Self { interrupted: None, ..*self }
     }
 
     /// Whether the user was heard.

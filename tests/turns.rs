@@ -12,6 +12,7 @@ use expect_test::expect;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::trace::SpanData;
 use support::{Backend, Exported, duration, exported, exported_with};
 use tracing::field::Empty;
 use tracing::{Span, error, info, info_span};
@@ -135,7 +136,7 @@ fn a_service_carries_its_turn_by_number() {
     });
     let parent = |name| exported.span(name).parent_span_id;
     let turn = |number: i64| {
-        let of = |span: &&opentelemetry_sdk::trace::SpanData| {
+        let of = |span: &&SpanData| {
             span.name == "turn" && span.attributes.contains(&KeyValue::new("voice.turn.number", number))
         };
         exported.spans.iter().find(of).unwrap().span_context.span_id()
@@ -250,7 +251,257 @@ fn speaking_events_make_the_turns_where_the_program_opens_none() {
     assert_eq!(value(1, "voice.interruption.source").as_deref(), Some("user"));
     assert_eq!(turns[1].end_time, turns[2].start_time, "cut off where the user started");
     assert!(turns[1].start_time.duration_since(turns[0].end_time).unwrap() >= Duration::from_millis(30), "no padding");
-    assert!(exported.spans.iter().all(|span| span.events.events.is_empty()));
+    let shown: Vec<_> = turns.iter().map(|turn| moments(turn)).collect();
+    expect![[r#"
+        [
+            "user.started_speaking user.stopped_speaking user.started_speaking user.stopped_speaking agent.started_speaking agent.stopped_speaking",
+            "user.started_speaking user.stopped_speaking agent.started_speaking interrupted",
+            "user.started_speaking",
+        ]
+    "#]]
+    .assert_debug_eq(&shown);
+    let greeting = moments(exported.span("conversation"));
+    assert_eq!(greeting, "agent.started_speaking agent.stopped_speaking", "what is in no turn is the conversation's");
+    assert!(seconds(&exported, "conversation", "voice.greeting_latency") < 1.0);
+}
+
+/// The moments that a span shows, without their prefix.
+fn moments(span: &SpanData) -> String {
+    let names = span.events.events.iter().filter_map(|event| event.name.strip_prefix("voice."));
+    names.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn moments_are_shown_on_the_turn_that_they_belong_to_at_their_true_time() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        info!(ms_ago = 50, "user_started_speaking");
+        let turn = info_span!("turn", otel.name = "first").entered();
+        ms(30);
+        info!(ms_ago = 20, "user_stopped_speaking");
+        info!("bot_started_speaking");
+        // Announced while the turn before is still open.
+        info!("user_started_speaking");
+        drop(turn);
+        let turn = info_span!("turn", otel.name = "second").entered();
+        info!("user_stopped_speaking");
+        let tts = info_span!("tts");
+        info!(parent: &tts, "interrupted");
+        drop((tts, turn));
+        info!(ms_ago = 7, "bot_stopped_speaking");
+    });
+    expect!["user.started_speaking user.stopped_speaking agent.started_speaking interrupted"]
+        .assert_eq(&moments(exported.span("first")));
+    expect!["user.started_speaking user.stopped_speaking interrupted"].assert_eq(&moments(exported.span("second")));
+    expect!["agent.stopped_speaking"].assert_eq(&moments(exported.span("conversation")));
+    let first = exported.span("first");
+    let [started, stopped, ..] = &first.events.events[..] else { panic!("two moments") };
+    let before = first.start_time.duration_since(started.timestamp).unwrap();
+    assert!(before >= Duration::from_millis(50), "{before:?}");
+    let waited = seconds(&exported, "first", "voice.user_to_agent_latency");
+    let shown = first.events.events[2].timestamp.duration_since(stopped.timestamp).unwrap();
+    assert!((waited - shown.as_secs_f64()).abs() < 1e-6, "{waited} {shown:?}");
+    let after = exported.span("conversation").events.events[0].timestamp;
+    assert!(exported.span("conversation").end_time.duration_since(after).unwrap() >= Duration::from_millis(7));
+}
+
+#[test]
+fn a_service_is_cut_off_that_is_open_when_the_user_cuts_in_and_was_not_done() {
+    let exported = exported(|| {
+        let conversation = info_span!("conversation", conversation_id = "c-1");
+        let turn = info_span!(parent: &conversation, "turn", otel.name = "cut");
+        info!(parent: &turn, "user_started_speaking");
+        info!(parent: &turn, "user_stopped_speaking");
+        let open = |model| info_span!(parent: &turn, "llm", model, finish_reason = Empty);
+        let (done, cancelled) = (open("done"), open("cancelled"));
+        let tts = info_span!(parent: &turn, "tts");
+        let stt = info_span!(parent: &turn, "stt");
+        done.record("finish_reason", "stop");
+        info!(parent: &turn, "bot_started_speaking");
+        ms(5);
+        info!(parent: &turn, "user_started_speaking");
+        cancelled.record("finish_reason", "cancelled");
+        drop((open("next"), done, cancelled, tts, stt));
+        drop(turn);
+        let next = info_span!(parent: &conversation, "turn", otel.name = "next");
+        drop(info_span!(parent: &next, "tts", model = "next"));
+    });
+    for (name, interrupted) in [
+        ("cut", Some("true")),
+        ("chat done", None),
+        ("chat cancelled", Some("true")),
+        ("text_to_speech", Some("true")),
+        ("speech_to_text", None),
+        ("chat next", None),
+        ("next", None),
+        ("text_to_speech next", None),
+    ] {
+        assert_eq!(text(&exported, name, "voice.interrupted").as_deref(), interrupted, "{name}");
+    }
+}
+
+#[test]
+fn a_greeting_that_is_cut_off_is_an_interruption_of_the_conversation() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation", started_ms_ago = 300).entered();
+        let greeting = info_span!("tts", model = "greeting");
+        info!("bot_started_speaking");
+        ms(5);
+        info!("user_started_speaking");
+        info!(parent: &greeting, "interrupted");
+        drop(greeting);
+        drop(info_span!("stt"));
+    });
+    assert_eq!(text(&exported, "text_to_speech greeting", "voice.interrupted").as_deref(), Some("true"));
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count").as_deref(), Some("1"));
+    assert_eq!(text(&exported, "turn", "voice.interrupted"), None);
+    expect!["agent.started_speaking interrupted"].assert_eq(&moments(exported.span("conversation")));
+    assert!(seconds(&exported, "conversation", "voice.greeting_latency") >= 0.300);
+}
+
+#[test]
+fn an_agent_that_answers_has_greeted_nobody() {
+    let exported = exported(|| {
+        info_span!("conversation", otel.name = "heard").in_scope(|| {
+            info!("user_started_speaking");
+            info!("bot_started_speaking");
+        });
+        info_span!("conversation", otel.name = "transcribed").in_scope(|| {
+            drop(info_span!("stt"));
+            info!("bot_started_speaking");
+        });
+    });
+    for name in ["heard", "transcribed"] {
+        assert_eq!(exported.attribute(name, "voice.greeting_latency"), None, "{name}");
+    }
+}
+
+#[test]
+fn a_false_interruption_takes_the_last_one_back_and_the_turn_goes_on() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation", conversation_id = "c-1").entered();
+        info!("user_started_speaking");
+        info!("user_stopped_speaking");
+        let tts = info_span!("tts", model = "one");
+        info!("bot_started_speaking");
+        // A cough, and another one.
+        info!("user_started_speaking");
+        info!("bot_stopped_speaking");
+        info!("user_stopped_speaking");
+        info!("user_started_speaking");
+        info!("user_stopped_speaking");
+        info!("bot_started_speaking");
+        info!(conversation_id = "c-1", "false_interruption");
+        drop(tts);
+        ms(30);
+        info!("bot_stopped_speaking");
+        info!("user_started_speaking");
+        drop(info_span!("stt", model = "two"));
+    });
+    expect![[r#"
+        conversation
+          turn
+            text_to_speech one
+          turn
+            speech_to_text two
+    "#]]
+    .assert_eq(&exported.to_string());
+    let turns: Vec<_> = exported.spans.iter().filter(|span| span.name == "turn").collect();
+    assert_eq!(support::attributes(turns[0])["voice.end_reason"], "completed".into());
+    assert!(!support::attributes(turns[0]).contains_key("voice.interrupted"));
+    assert!(duration(turns[0]) >= Duration::from_millis(30), "it ends when the agent really stops");
+    assert_eq!(text(&exported, "text_to_speech one", "voice.interrupted"), None);
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count"), None);
+    assert_eq!(text(&exported, "conversation", "voice.turn.count").as_deref(), Some("2"));
+    let shown = moments(turns[0]);
+    assert!(shown.contains("interrupted") && shown.contains("interruption.retracted"), "{shown}");
+    assert!(shown.ends_with("interruption.retracted agent.stopped_speaking"), "{shown}");
+}
+
+#[test]
+fn a_false_interruption_of_a_turn_of_the_program_and_of_a_greeting_is_taken_back_too() {
+    let exported = exported(|| {
+        info_span!("conversation", otel.name = "greeted").in_scope(|| {
+            let greeting = info_span!("tts", model = "greeting");
+            info!("bot_started_speaking");
+            info!("user_started_speaking");
+            info!("false_interruption");
+            drop(greeting);
+            info!("bot_stopped_speaking");
+        });
+        info_span!("conversation", otel.name = "answered").in_scope(|| {
+            let turn = info_span!("turn", interrupted = Empty).entered();
+            info!("user_started_speaking");
+            info!("user_stopped_speaking");
+            info!("bot_started_speaking");
+            let tts = info_span!("tts", model = "answer");
+            info!("user_started_speaking");
+            turn.record("interrupted", true);
+            info!(parent: &tts, "interrupted");
+            info!("false_interruption");
+            drop(tts);
+            info!("bot_stopped_speaking");
+        });
+    });
+    expect![[r#"
+        greeted
+          text_to_speech greeting
+        answered
+          turn
+            text_to_speech answer
+    "#]]
+    .assert_eq(&exported.to_string());
+    for name in ["text_to_speech greeting", "text_to_speech answer", "turn"] {
+        assert_eq!(text(&exported, name, "voice.interrupted"), None, "{name}");
+    }
+    for name in ["greeted", "answered"] {
+        assert_eq!(text(&exported, name, "voice.interruption.count"), None, "{name}");
+    }
+    assert_eq!(text(&exported, "turn", "voice.end_reason").as_deref(), Some("completed"));
+    expect!["agent.started_speaking interrupted user.started_speaking interruption.retracted agent.stopped_speaking"]
+        .assert_eq(&moments(exported.span("greeted")));
+}
+
+#[test]
+fn a_turn_that_the_programs_own_has_followed_does_not_go_on() {
+    let exported = exported(|| {
+        let _conversation = info_span!("conversation").entered();
+        info!("user_started_speaking");
+        let slow = info_span!("tool", tool = "slow");
+        info!("bot_started_speaking");
+        drop(info_span!("turn", otel.name = "own"));
+        info!("user_started_speaking");
+        info!("false_interruption");
+        drop(info_span!("llm"));
+        drop(slow);
+    });
+    expect![[r#"
+        conversation
+          turn
+            execute_tool slow
+          own
+          chat
+    "#]]
+    .assert_eq(&exported.to_string());
+}
+
+#[test]
+fn an_interruption_that_stands_is_exported_in_time() {
+    let exported = exported(|| {
+        let _worker = info_span!("conversation").entered();
+        for _ in 0..2 {
+            info!("user_started_speaking");
+            info!("user_stopped_speaking");
+            info!("bot_started_speaking");
+            info_span!("tts").in_scope(|| info!("interrupted"));
+        }
+        // The user of the second turn has cut in by now, in the third one.
+        info!("user_started_speaking");
+    });
+    let turns: Vec<_> = exported.spans.iter().filter(|span| span.name == "turn").collect();
+    let numbers: Vec<_> = turns.iter().map(|turn| support::attributes(turn)["voice.turn.number"].clone()).collect();
+    assert_eq!(numbers, [1, 2, 3].map(Value::I64));
+    assert_eq!(text(&exported, "conversation", "voice.interruption.count").as_deref(), Some("2"));
 }
 
 #[test]

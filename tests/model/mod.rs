@@ -18,8 +18,24 @@ pub(crate) struct Node {
     held: bool,
     closed: bool,
     ended: bool,
-    /// The user has been heard, and the bot.
-    heard: (bool, bool),
+    heard: Heard,
+}
+
+/// What has been heard of an exchange.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Heard {
+    user: bool,
+    bot: bool,
+    bot_speaks: bool,
+}
+
+/// The last interruption: in which turn, and what goes on if it was none.
+#[derive(Debug)]
+struct Cut {
+    turn: Option<usize>,
+    heard: Heard,
+    /// It ended that turn.
+    ends: bool,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +48,8 @@ struct Conversation {
     turns: Vec<usize>,
     /// Whose exchange is going on, and what was heard of it while it is nobody's.
     owner: Option<usize>,
-    heard: (bool, bool),
+    heard: Heard,
+    cut: Option<Cut>,
 }
 
 #[derive(Debug, Default)]
@@ -202,11 +219,14 @@ impl Model {
             }
             self.nodes[open].end();
         }
-        known.owner = known.owner.filter(|owner| self.nodes[*owner].heard.1);
+        known.owner = known.owner.filter(|owner| self.nodes[*owner].heard.bot);
+        // A turn of speaking events is over when the program opens one.
+        let is_made = |cut: &Cut| cut.turn.is_some_and(|turn| self.nodes[turn].label.is_none());
+        known.cut = known.cut.take().filter(|cut| !is_made(cut));
         (known.own_turns, known.open) = (true, Some(node));
         known.turns.push(node);
         self.nodes[node].turn = Some(node);
-        if known.owner.is_none() && known.heard.0 {
+        if known.owner.is_none() && known.heard.user {
             known.owner = Some(node);
             self.nodes[node].heard = std::mem::take(&mut known.heard);
         }
@@ -216,27 +236,40 @@ impl Model {
         if self.conversations[conversation].span.is_some_and(|span| self.nodes[span].closed) {
             return;
         }
+        if speaking == Speaking::FalseInterruption {
+            return self.take_back(conversation);
+        }
         let known = &mut self.conversations[conversation];
         let heard = known.owner.map_or(&mut known.heard, |owner| &mut self.nodes[owner].heard);
         match speaking {
-            Speaking::UserStarted if heard.1 => {
+            Speaking::UserStarted if heard.bot => {
+                let (bot_speaks, heard) = (heard.bot_speaks, *heard);
                 let made = known.owner.filter(|owner| self.nodes[*owner].label.is_none());
-                (known.owner, known.heard) = (None, (true, false));
+                let ends = made.is_some_and(|made| !self.nodes[made].ended);
+                known.cut = bot_speaks.then_some(Cut { turn: known.owner, heard, ends });
+                (known.owner, known.heard) = (None, Heard { user: true, ..Heard::default() });
                 if let Some(made) = made {
                     self.end_made(made);
                 }
             }
-            Speaking::UserStarted => heard.0 = true,
-            Speaking::UserStopped => heard.0 |= !heard.1,
-            Speaking::BotStarted => heard.1 = true,
-            Speaking::BotStopped => {}
+            Speaking::UserStarted => heard.user = true,
+            Speaking::UserStopped => heard.user |= !heard.bot,
+            Speaking::BotStarted | Speaking::BotStopped => {
+                let speaks = speaking == Speaking::BotStarted;
+                heard.bot |= speaks;
+                heard.bot_speaks = speaks;
+                if let Some(cut) = &mut known.cut {
+                    cut.heard.bot_speaks = speaks;
+                }
+            }
+            Speaking::FalseInterruption => {}
         }
         let known = &mut self.conversations[conversation];
-        if known.owner.is_some() || !known.heard.0 {
+        if known.owner.is_some() || !known.heard.user {
             return;
         }
         if known.own_turns {
-            let waits = |turn: &usize| !self.nodes[*turn].ended && self.nodes[*turn].heard == (false, false);
+            let waits = |turn: &usize| !self.nodes[*turn].ended && self.nodes[*turn].heard == Heard::default();
             known.owner = known.open.filter(waits);
         } else if speaking == Speaking::UserStarted {
             let (turn, id) = (Some(self.nodes.len()), known.id.clone());
@@ -246,6 +279,39 @@ impl Model {
         }
         if let Some(owner) = known.owner {
             self.nodes[owner].heard = std::mem::take(&mut known.heard);
+        }
+    }
+
+    /// The last interruption was none: its turn goes on, and the exchange that began with it is none.
+    fn take_back(&mut self, conversation: usize) {
+        let Some(Cut { turn, heard, ends }) = self.conversations[conversation].cut.take() else { return };
+        let is_over = |turn: usize| {
+            let node = &self.nodes[turn];
+            node.closed || (node.ended && !ends)
+        };
+        let owner = self.conversations[conversation].owner;
+        if turn.is_some_and(is_over) || owner.is_some_and(|owner| self.nodes[owner].label.is_some()) {
+            return;
+        }
+        if let Some(owner) = owner {
+            // What hangs on it stays there.
+            if self.nodes[owner].number.is_some() {
+                self.nodes[owner].end();
+            } else {
+                self.nodes[owner].kind = Kind::Other;
+                let known = &mut self.conversations[conversation];
+                known.turns.retain(|turn| *turn != owner);
+                known.open = known.open.filter(|open| *open != owner);
+            }
+        }
+        let known = &mut self.conversations[conversation];
+        (known.owner, known.heard) = (turn, Heard::default());
+        match turn {
+            Some(turn) => {
+                known.open = Some(turn);
+                (self.nodes[turn].ended, self.nodes[turn].heard) = (false, heard);
+            }
+            None => known.heard = heard,
         }
     }
 
@@ -271,7 +337,7 @@ impl Model {
                 known.open.into_iter().for_each(|open| self.end_made(open));
             } else {
                 known.open = known.open.filter(|open| *open != node);
-                known.owner = known.owner.filter(|owner| *owner != node || self.nodes[node].heard.1);
+                known.owner = known.owner.filter(|owner| *owner != node || self.nodes[node].heard.bot);
             }
         }
         self.nodes[node].above.into_iter().for_each(|above| self.settle(above));

@@ -37,6 +37,7 @@ pub(crate) enum Speaking {
     UserStopped,
     BotStarted,
     BotStopped,
+    FalseInterruption,
 }
 
 /// Where a speaking event is heard: in the span of this label, or by nothing but the id.
@@ -93,8 +94,8 @@ pub(crate) fn programs() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(Kind::Retrieval), 1 => Just(Kind::Embeddings), 1 => Just(Kind::Other)
     ];
     let speaking = || {
-        use Speaking::{BotStarted, BotStopped, UserStarted, UserStopped};
-        prop_oneof![Just(UserStarted), Just(UserStopped), Just(BotStarted), Just(BotStopped)]
+        use Speaking::{BotStarted, BotStopped, FalseInterruption, UserStarted, UserStopped};
+        prop_oneof![Just(UserStarted), Just(UserStopped), Just(BotStarted), Just(BotStopped), Just(FalseInterruption)]
     };
     let open = (kinds, 0..3_usize, prop::option::of(0..8_usize), any::<bool>(), prop::option::of(0..5_usize))
         .prop_flat_map(|open| (Just(open), prop::option::weighted(0.2, 1..4_i64)))
@@ -246,6 +247,7 @@ fn hear(place: &Place, span: Option<Span>, speaking: Speaking) {
         Speaking::UserStopped => "user_stopped_speaking",
         Speaking::BotStarted => "bot_started_speaking",
         Speaking::BotStopped => "bot_stopped_speaking",
+        Speaking::FalseInterruption => "false_interruption",
     };
     match (place, span) {
         (Place::By(id), _) => info!(parent: None, conversation_id = id.as_str(), "{event}"),
