@@ -131,23 +131,36 @@ fn replay_at_the_recorded_speed_has_the_recorded_latency() {
         ("voice.latency.synthesis", 0.074_225, 0.075_736),
         ("voice.latency.playout", 0.002_370, 0.001_347),
     ];
-    let console = console("replay", &["examples/recordings/two-turns.jsonl", "--parents", "ids"]);
-    for (name, first) in [("chat gpt-4o-mini", 0.241_686), ("chat gpt-4o-mini-2024-07-18", 0.153_987)] {
-        let measured = seconds(&console, name, "gen_ai.response.time_to_first_chunk");
-        assert!((measured - first).abs() < 0.005, "{name}: {measured}");
+    let replay = || console("replay", &["examples/recordings/two-turns.jsonl", "--parents", "ids"]);
+    // A machine that is busy with something else wakes a task late: not three times.
+    let is_in_time = |console: &Console| {
+        let tokens = [("chat gpt-4o-mini", 0.241_686), ("chat gpt-4o-mini-2024-07-18", 0.153_987)];
+        let tokens = tokens
+            .into_iter()
+            .all(|(name, first)| (seconds(console, name, "gen_ai.response.time_to_first_chunk") - first).abs() < 0.005);
+        let mut turns = console.0.iter().filter(|span| span.name == "turn").zip([0, 1]);
+        let parts = turns.all(|(turn, index)| {
+            let as_recorded = |(key, first, second): (&str, f64, f64)| {
+                // 2 ms on a quiet machine; the tests run side by side.
+                (number(&turn.attributes[key]) - [first, second][index]).abs() < 0.010
+            };
+            recorded.into_iter().all(as_recorded)
+        });
+        tokens && parts
+    };
+    let mut console = replay();
+    for _ in 0..2 {
+        if !is_in_time(&console) {
+            console = replay();
+        }
     }
+    assert!(is_in_time(&console), "{console:#?}");
     let chat = console.0.iter().find(|span| span.name == "chat gpt-4o-mini").unwrap();
     assert_eq!(chat.attributes["gen_ai.usage.input_tokens"], "I64(42)");
     assert_eq!(chat.attributes["gen_ai.usage.output_tokens"], "I64(11)");
 
     let turns: Vec<_> = console.0.iter().filter(|span| span.name == "turn").collect();
-    for (key, first, second) in recorded {
-        for (turn, expected) in turns.iter().zip([first, second]) {
-            let measured = number(&turn.attributes[key]);
-            // 2 ms on a quiet machine; the tests run side by side.
-            assert!((measured - expected).abs() < 0.010, "{key}: {measured}, recorded {expected}");
-        }
-    }
+    assert_eq!(turns.len(), 2);
     for turn in turns {
         let parts = turn.attributes.iter().filter(|(key, _)| key.starts_with("voice.latency."));
         let sum: f64 = parts.map(|(_, value)| number(value)).sum();
