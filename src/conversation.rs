@@ -455,7 +455,7 @@ impl Conversation {
 /// The contexts of its span and of its turns may hold the last references to values of the program's.
 impl Drop for Conversation {
     fn drop(&mut self) {
-        discard(mem::take(self.state.get_mut()));
+        discard(Some(mem::take(self.state.get_mut())));
     }
 }
 

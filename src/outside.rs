@@ -39,9 +39,11 @@ fn dispose(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Drops a value that may hold others of the program's; whether their `Drop` ran through. Nothing of ours may be locked meanwhile.
-pub(crate) fn discard<T>(value: T) -> bool {
-    call_out(move || drop(value)).is_some()
+/// Drops a value, if there is one, that may hold others of the program's; whether their `Drop` ran through. Nothing of ours may be
+/// locked meanwhile.
+#[inline]
+pub(crate) fn discard<T>(value: Option<T>) -> bool {
+    value.is_none_or(|value| call_out(move || drop(value)).is_some())
 }
 
 /// Calls it without `tracing`: what it opens, closes and logs is nobody's. A registry that is about to close a span can't close

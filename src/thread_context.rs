@@ -3,10 +3,10 @@
 //! OpenTelemetry keeps the contexts of a thread in thread-local storage and panics where that is gone. No other module touches
 //! it on a thread of the program's: in a destructor of thread-local storage, a thread is in no context and none is attached.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use opentelemetry::{Context, ContextGuard};
 
@@ -47,16 +47,22 @@ impl Attached {
         };
         // What was attached before becomes current again, and the last reference to a context drops values of the program's.
         let guard = on_thread(take).flatten();
-        guard.map(discard).is_some()
+        let was_attached = guard.is_some();
+        discard(guard);
+        was_attached
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         self.is_gone.store(true, Ordering::Release);
+        GONE.fetch_add(1, Ordering::Release);
         on_thread(|_| ());
     }
 }
+
+/// How many layers are gone.
+static GONE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static THREAD: Thread = Thread::new();
@@ -67,6 +73,8 @@ struct Thread {
     /// Whether OpenTelemetry's storage was there when this was made. It outlives this one: destructors run in the reverse order of
     /// first use.
     has_storage: bool,
+    /// How many layers were gone when this thread detached their contexts last.
+    gone: Cell<usize>,
     layers: RefCell<Vec<OfLayer>>,
 }
 
@@ -85,19 +93,25 @@ impl Thread {
     fn new() -> Self {
         // Panics when the thread's first of our spans opens in a destructor that runs after OpenTelemetry's.
         let has_storage = caught(|| Context::map_current(|_| ())).is_some();
-        Self { has_storage, layers: RefCell::default() }
+        Self { has_storage, gone: Cell::new(GONE.load(Ordering::Acquire)), layers: RefCell::default() }
     }
 
     /// Detaches the contexts of layers that are gone.
+    #[inline]
     fn sweep(&self) {
-        let is_gone = |layer: &OfLayer| layer.is_gone.load(Ordering::Acquire);
-        if !self.layers.borrow().iter().any(is_gone) {
-            return;
+        let gone = GONE.load(Ordering::Acquire);
+        if self.gone.replace(gone) != gone {
+            self.detach_gone();
         }
+    }
+
+    #[cold]
+    fn detach_gone(&self) {
+        let is_gone = |layer: &OfLayer| layer.is_gone.load(Ordering::Acquire);
         let (gone, others) = self.layers.take().into_iter().partition(is_gone);
         self.layers.replace(others);
         for (_, guard) in Vec::into_iter(gone).flat_map(|layer| layer.spans) {
-            discard(guard);
+            discard(Some(guard));
         }
     }
 }
