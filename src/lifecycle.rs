@@ -196,6 +196,13 @@ pub(crate) fn close(core: &Core, id: u64, incomplete: bool) {
     outside::quietly(|| close_open(core, id, open, incomplete));
 }
 
+/// The same, where `tracing` is kept out already.
+pub(crate) fn close_quiet(core: &Core, id: u64, incomplete: bool) {
+    if let Some(open) = core.open.remove(id) {
+        close_open(core, id, open, incomplete);
+    }
+}
+
 fn close_open(core: &Core, id: u64, mut open: Box<OpenSpan>, incomplete: bool) {
     let now = Instant::now();
     inherit_late(core, &mut open);

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, SpanRef, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{Event, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::above::{self, Theirs, Told, is_timing};
@@ -148,12 +148,13 @@ where
 
     /// Starts a span that is not ours, as it is, as far as it may leave.
     fn pass(&self, builder: SpanBuilder, parent: &Context) -> GenAiSpan<T::Span> {
-        let builder = self.door.passed_builder(builder);
+        let builder = if self.door.passes_all() { builder } else { self.door.passed_builder(builder) };
         let above = self.door.nearest(parent);
         let build = || {
             let span = self.tracer.build_with_context(builder, parent);
             let span_context = span.span_context().clone();
-            Box::new(Other { door: Arc::clone(&self.door), above, span_context, span: Some(span) })
+            let door = Arc::clone(&self.door);
+            Box::new(Other { door, above, span_context, timings: Vec::new(), span: Some(span) })
         };
         let Some(other) = self.door.call_out(build) else { return nothing(parent) };
         if let Some(ours) = above {
@@ -328,8 +329,18 @@ impl Door {
         let hangs = hangs || self.core.open.with(id, |open| open.parent.is_some()).unwrap_or(false);
         let is_top = self.scopes.begin(span_context.trace_id(), id, hangs);
         let door = Arc::clone(self);
-        let mut ours =
-            Ours { door, id, kind, has_ended: false, context, span_context, is_top, theirs, status_to_come: None };
+        let mut ours = Ours {
+            door,
+            id,
+            kind,
+            has_ended: false,
+            context,
+            span_context,
+            is_top,
+            theirs,
+            timings: Vec::new(),
+            status_to_come: None,
+        };
         for Event { name, timestamp, attributes, .. } in events.into_iter().flatten() {
             // Theirs can't be from before the span.
             let at = start_time.filter(|start| timestamp < *start).map(|_| timestamp);
@@ -344,9 +355,6 @@ impl Door {
 
     /// A span that is not ours as it may start.
     fn passed_builder(&self, mut builder: SpanBuilder) -> SpanBuilder {
-        if self.passes_all() {
-            return builder;
-        }
         builder.attributes = builder.attributes.map(|attributes| self.passed(attributes));
         for Event { name, attributes, .. } in builder.events.iter_mut().flatten() {
             *name = self.passed_name(mem::take(name));
@@ -405,7 +413,7 @@ impl Door {
         let Told { name, said, target, level, status } = above::told(name, attributes);
         let weight = level.map_or(Weight::Note, |level| Weight::of(level, self.core.options.event_level));
         let happening = Happening { name, target: target.into(), weight, said, now, at };
-        happen::attach(&self.core, happening, id, ours);
+        under_locks(|| happen::attach(&self.core, happening, id, ours));
         Derived { is_error, text: status }
     }
 
@@ -421,8 +429,9 @@ impl Door {
 
     /// Takes an event in that is a moment, if it is one. Only what says when it was, and in which conversation, is read.
     fn mark(&self, name: &str, attributes: &[KeyValue], ours: Option<(u64, Kind)>, now: Instant) -> bool {
-        let is_moment = |(_, kind)| Moment::of(name, kind).is_some();
-        if Cue::of(name).is_none() && !ours.is_some_and(is_moment) {
+        let moment = ours.and_then(|(_, kind)| Moment::of(name, kind));
+        let is_cue = Cue::of(name).is_some();
+        if !is_cue && moment.is_none() {
             return false;
         }
         let now = self.recent(now);
@@ -434,7 +443,9 @@ impl Door {
         }
         let mut happening =
             Happening { name: "event".into(), target: "".into(), weight: Weight::Note, said, now, at: None };
-        happen::mark(&self.core, &mut happening, ours)
+        let mut mark = || happen::mark(&self.core, &mut happening, ours);
+        // All but a first token may end a turn, which is exported then: the user's code runs.
+        if !is_cue && moment == Some(Moment::FirstChunk) { mark() } else { under_locks(mark) }
     }
 }
 
@@ -472,6 +483,8 @@ struct Ours {
     /// It hangs on none of ours, or is the first one in its trace.
     is_top: bool,
     theirs: Theirs,
+    /// What the layer above says itself as it closes the span.
+    timings: Vec<KeyValue>,
     /// What the layer above is about to make a status of, because of an event from before the start.
     status_to_come: Option<Box<str>>,
 }
@@ -483,7 +496,9 @@ struct Other<S: Span> {
     /// The one of ours that it is below.
     above: Option<u64>,
     span_context: SpanContext,
-    /// The user's span.
+    /// What the layer above says itself as it closes the span.
+    timings: Vec<KeyValue>,
+    /// The user's span, until it has ended.
     span: Option<S>,
 }
 
@@ -500,10 +515,10 @@ impl Ours {
         }
     }
 
-    /// That layer's own attributes of a span that it closes.
-    fn set_timings(&self, timings: Vec<KeyValue>) {
+    /// Notes an attribute of that layer's own, which goes to the user's span as it ends.
+    fn time(&mut self, timing: KeyValue) {
         if !self.door.core.policy.is_strict() {
-            self.pass(|span| span.set_attributes(timings));
+            self.timings.push(timing);
         }
     }
 
@@ -529,18 +544,15 @@ impl Ours {
         panicking::watch(Arc::as_ptr(core) as usize, || lifecycle::panicked(core, self.id));
         // Dropped in here: the last reference may drop values of the program's.
         let context = mem::take(&mut self.context);
+        let timings = mem::take(&mut self.timings);
         quietly(|| {
-            lifecycle::close(core, self.id, false);
+            self.door.call_out(|| context.span().set_attributes(timings));
+            lifecycle::close_quiet(core, self.id, false);
             self.door.call_out(|| drop(context));
         });
         if self.is_top {
             self.door.scopes.end(self.span_context.trace_id(), self.id);
         }
-    }
-
-    /// What the layer above says itself goes to the user's span as it is.
-    fn pass(&self, call: impl FnOnce(SpanRef<'_>)) {
-        quietly(|| self.door.call_out(|| call(self.context.span())));
     }
 }
 
@@ -551,11 +563,24 @@ impl<S: Span> Other<S> {
         quietly(|| self.door.call_out(|| call(span)));
     }
 
-    /// It is below none of ours any more.
-    fn leave(&mut self) {
+    /// Ends the user's span and drops it, in one call.
+    fn end(&mut self, end: impl FnOnce(&mut S)) {
+        // It is below none of ours any more.
         if self.above.take().is_some() {
             self.door.scopes.leave(id_of(&self.span_context));
         }
+        let (span, timings) = (&mut self.span, mem::take(&mut self.timings));
+        if span.is_none() {
+            return;
+        }
+        let end = || {
+            if let Some(span) = span {
+                span.set_attributes(timings);
+                end(span);
+            }
+            *span = None;
+        };
+        quietly(|| self.door.call_out(end));
     }
 
     /// Takes an event in that is a moment of the span above, if it is one.
@@ -576,13 +601,13 @@ impl<S: Span> Span for GenAiSpan<S> {
             State::Ours(Ours { door, id, kind, .. }) => {
                 let now = Instant::now();
                 let at = (instant_of(timestamp, now), is_given(timestamp).then_some(timestamp));
-                let Derived { is_error, text } = under_locks(|| door.event(*id, *kind, name, at, attributes));
+                let Derived { is_error, text } = door.event(*id, *kind, name, at, attributes);
                 for status in is_error.then(String::new).into_iter().chain(text) {
                     door.core.open.with(*id, |open| open.fields.take_back_error_status(&status));
                 }
             }
             State::Other(other) => {
-                if !under_locks(|| other.mark(&name, &attributes)) {
+                if !other.mark(&name, &attributes) {
                     let (name, attributes) = (other.door.passed_name(name), other.door.passed(attributes));
                     other.pass(|span| span.add_event_with_timestamp(name, timestamp, attributes));
                 }
@@ -617,11 +642,15 @@ impl<S: Span> Span for GenAiSpan<S> {
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         match &mut self.0 {
-            State::Ours(ours) if is_timing(&attribute) => ours.set_timings(vec![attribute]),
+            State::Ours(ours) if is_timing(&attribute) => ours.time(attribute),
             State::Ours(ours) => ours.set(attribute),
             State::Other(other) => {
                 if let Some(attribute) = other.door.passed_one(attribute) {
-                    other.pass(|span| span.set_attribute(attribute));
+                    if is_timing(&attribute) {
+                        other.timings.push(attribute);
+                    } else {
+                        other.pass(|span| span.set_attribute(attribute));
+                    }
                 }
             }
             State::Nothing(_) => {}
@@ -631,10 +660,8 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn set_attributes(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         match &mut self.0 {
             State::Ours(ours) => {
-                let (timings, given): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_timing);
-                ours.set_timings(timings);
-                for attribute in given {
-                    ours.set(attribute);
+                for attribute in attributes {
+                    if is_timing(&attribute) { ours.time(attribute) } else { ours.set(attribute) }
                 }
             }
             State::Other(other) => {
@@ -649,6 +676,8 @@ impl<S: Span> Span for GenAiSpan<S> {
     fn set_status(&mut self, status: Status) {
         match &mut self.0 {
             State::Ours(ours) => ours.set_status(status),
+            // The layer above says so of each span that it starts.
+            State::Other(_) if status == Status::Unset => {}
             State::Other(other) => other.pass(|span| span.set_status(status)),
             State::Nothing(_) => {}
         }
@@ -683,10 +712,7 @@ impl<S: Span> Span for GenAiSpan<S> {
         match &mut self.0 {
             // Not `timestamp`: that is when it was left last, and it is open until now.
             State::Ours(ours) => ours.end(),
-            State::Other(other) => {
-                other.leave();
-                other.pass(|span| span.end_with_timestamp(timestamp));
-            }
+            State::Other(other) => other.end(|span| span.end_with_timestamp(timestamp)),
             State::Nothing(_) => {}
         }
     }
@@ -700,10 +726,8 @@ impl Drop for Ours {
 
 impl<S: Span> Drop for Other<S> {
     fn drop(&mut self) {
-        self.leave();
         // A span that has not ended yet ends here.
-        let span = self.span.take();
-        quietly(|| self.door.call_out(|| drop(span)));
+        self.end(|_| ());
     }
 }
 
