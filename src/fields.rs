@@ -327,12 +327,12 @@ impl Fields {
         }
     }
 
-    /// Everything that is not on the exported span yet, once.
-    pub(crate) fn finish(&mut self) -> impl Iterator<Item = KeyValue> {
+    /// Everything that is not on the exported span yet, once; and what is there of names that the program made up.
+    pub(crate) fn finish(&mut self) -> (impl Iterator<Item = KeyValue> + use<>, Option<Vec<KeyValue>>) {
         self.held = Keys::default();
         let unsent = |attribute: Attribute| (!attribute.sent).then(|| KeyValue::new(attribute.key, attribute.value));
-        let made_up = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.made_up)).unwrap_or_default();
-        std::mem::take(&mut self.attributes).into_iter().filter_map(unsent).chain(made_up)
+        let made_up = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.made_up));
+        (std::mem::take(&mut self.attributes).into_iter().filter_map(unsent), made_up)
     }
 
     /// Whether the exported name may be another one than at the start.

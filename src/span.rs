@@ -129,20 +129,30 @@ pub(crate) fn end(counters: &Counters, ending: Ending<'_>) {
     if let Some(error_type) = error_type {
         fields.assume(ERROR_TYPE, Value::String(error_type.into()));
     }
-    let attributes = fields.finish();
+    let (attributes, made_up) = fields.finish();
+    let mut context = Some(context);
     call_out(counters, || {
-        let span = context.span();
-        span.set_attributes(attributes);
-        if let Some(name) = renamed {
-            span.update_name(name);
+        if let Some(context) = &context {
+            let span = context.span();
+            span.set_attributes(attributes);
+            if let Some(made_up) = made_up {
+                span.set_attributes(made_up);
+            }
+            if let Some(name) = renamed {
+                span.update_name(name);
+            }
+            if status != Status::Unset {
+                span.set_status(status);
+            }
+            span.end_with_timestamp(end);
         }
-        if status != Status::Unset {
-            span.set_status(status);
-        }
-        span.end_with_timestamp(end);
+        // Dropped in here too: the last reference may end a span that someone else made.
+        context = None;
     });
-    // Dropped in here too: the last reference may end a span that someone else made.
-    call_out(counters, move || drop(context));
+    // It is still there after a panic.
+    if context.is_some() {
+        call_out(counters, || drop(context));
+    }
 }
 
 /// Puts a span event on the exported span.
