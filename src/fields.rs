@@ -31,8 +31,13 @@ impl Plan {
     /// What a value of the field at `index` says. Nothing of the span is needed or changed for it.
     #[inline]
     pub(crate) fn read(&self, index: usize, raw: Raw<'_>, policy: &Policy) -> Said {
-        let Some((own, meaning)) = self.fields.get(index).copied() else { return Said::Nothing };
-        Said::of(own, meaning, raw, policy)
+        let Some((own, meaning)) = self.fields.get(index) else { return Said::Nothing };
+        if let Meaning::Attribute { key, rule } = meaning {
+            if let Some(value) = rule.as_is(&raw) {
+                return Said::Attribute(*key, Some(value));
+            }
+        }
+        Said::of(*own, *meaning, raw, policy)
     }
 }
 

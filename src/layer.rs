@@ -154,12 +154,8 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let id = id.into_u64();
-        let Some(plan) = self.core.open.with(id, |open| Arc::clone(&open.plan)) else { return };
-        // One by one: the visitor runs the program's `Debug` code between two values, and a value of content may be long to read.
-        // Nothing may be locked meanwhile.
-        let record = |field: &Field, raw: Raw<'_>| {
-            lifecycle::record(&self.core, id, plan.read(field.index(), raw, &self.core.policy));
-        };
+        // One by one: the visitor runs the program's `Debug` code between two values. Nothing may be locked meanwhile.
+        let record = |field: &Field, raw: Raw<'_>| lifecycle::record_field(&self.core, id, field.index(), raw);
         values.record(&mut visitor(record));
     }
 

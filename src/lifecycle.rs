@@ -27,11 +27,12 @@ use crate::open::{Below, OpenSpan};
 use crate::outside::discard;
 use crate::prices::Used;
 use crate::semconv::{
-    ATTEMPT, CONVERSATION_ID, COST, END_REASON, GREETING_LATENCY, INCOMPLETE, INTERRUPTED, PROVIDER_NAME,
+    ATTEMPT, CONVERSATION_ID, COST, END_REASON, GREETING_LATENCY, INCOMPLETE, INTERRUPTED, Keys, PROVIDER_NAME,
     REQUEST_MODEL, RESPONSE_FINISH_REASONS, RESPONSE_MODEL, STEP_SEQUENCE, TURN_NUMBER,
 };
 use crate::totals::{Parts, Totals};
 use crate::turn::EndReason;
+use crate::value::Raw;
 use crate::{mapping, outside, span, totals};
 
 /// A span as it opens.
@@ -151,10 +152,25 @@ fn let_go(core: &Core, held: Option<Made>, now: Instant) {
     finish_made(core, finish.map(|turn| (conversation, turn)), now, false);
 }
 
+/// Takes the value of a field of the span's callsite in. A text may be long to read: nothing may be locked meanwhile.
+pub(crate) fn record_field(core: &Core, id: u64, index: usize, raw: Raw<'_>) {
+    if matches!(raw, Raw::Bool(_) | Raw::Int(_) | Raw::Float(_)) {
+        record_with(core, id, |plan| plan.read(index, raw, &core.policy));
+    } else if let Some(plan) = core.open.with(id, |open| Arc::clone(&open.plan)) {
+        record(core, id, plan.read(index, raw, &core.policy));
+    }
+}
+
 /// Takes a recorded value in.
 pub(crate) fn record(core: &Core, id: u64, said: Said) {
+    record_with(core, id, |_| said);
+}
+
+fn record_with(core: &Core, id: u64, read: impl FnOnce(&Plan) -> Said) {
     let told = core.open.with(id, |open| {
+        let said = read(&open.plan);
         let passes_on = said.gives(|key| core.options.inherited.has(key));
+        let is_word = !said.gives(|key| !WORDS.has(key));
         if said.denies_failure() {
             open.take_back_failure();
         }
@@ -166,7 +182,7 @@ pub(crate) fn record(core: &Core, id: u64, said: Said) {
             open.inherited = passed_on(open.inherited.clone(), &open.fields, &core.options.inherited);
             core.told_late.fetch_add(1, Ordering::AcqRel);
         }
-        if !bounds_turns(open.kind) {
+        if !bounds_turns(open.kind) || !(is_word || passes_on) {
             return None;
         }
         let conversation = open.conversation.clone()?;
@@ -463,6 +479,9 @@ fn join(id: u64, open: &mut OpenSpan) -> Option<(Arc<Conversation>, Effects)> {
         }
     }
 }
+
+/// What [`Word`] is read from.
+const WORDS: Keys = Keys::of(&[INTERRUPTED, END_REASON, CONVERSATION_ID]);
 
 /// What a turn's or a conversation's own fields say about itself.
 struct Word {
