@@ -3,6 +3,7 @@
 //! The first door: a [`Layer`] that keeps a record of its own for each span that it exports, and drives a tracer.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,10 +18,11 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::beside::{self, Beside};
 use crate::core::Core;
-use crate::event::Said;
+use crate::event::{Moment, Said};
 use crate::fields::Fields;
 use crate::happen::{self, Happening, Weight};
 use crate::home::Ancestor;
+use crate::kind::Kind;
 use crate::lifecycle::{self, Opening};
 use crate::open::OpenSpan;
 use crate::semconv::{EVENT_LEVEL, EVENT_TARGET};
@@ -184,6 +186,9 @@ where
             return;
         }
         let ours = nearest.and_then(|(_, ours)| ours);
+        if let Some((id, moment)) = ours.and_then(|(id, kind)| Some((id, moment(event, kind)?))) {
+            return lifecycle::mark(&self.core, id, moment, now);
+        }
 
         let mut said = Said::default();
         event.record(&mut visitor(|field, raw| said.take(field.name(), raw)));
@@ -249,6 +254,20 @@ impl GenAiLayer {
     fn watch_for_panic(&self, id: u64) {
         panicking::watch(self.key(), || lifecycle::panicked(&self.core, id));
     }
+}
+
+/// The moment that an event marks on a span of this kind, if it says nothing else: such a message is read without a copy.
+fn moment(event: &Event<'_>, kind: Kind) -> Option<Moment> {
+    let metadata = event.metadata();
+    if metadata.fields().len() != 1 || happen::is_known(metadata.name()) {
+        return None;
+    }
+    let moment = Cell::new(None);
+    has_message(event, |message| {
+        moment.set(Moment::of(message, kind));
+        moment.get().is_some()
+    });
+    moment.get()
 }
 
 /// The span that this thread is in, for what takes that for its parent.
