@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::content;
-use crate::debug_text::is_plain;
 use crate::event::Said as EventSaid;
 use crate::fields::Said;
 use crate::json::Json;
@@ -20,7 +19,7 @@ use crate::kind::Kind;
 use crate::mapping::{self, Meaning};
 use crate::policy::Policy;
 use crate::semconv::Key;
-use crate::value::{Raw, Refusal, Rule};
+use crate::value::{Raw, Refusal};
 
 /// Names that are not the contract's, and are kept for ever: a program has a few, unless it makes them up as it runs.
 const MAX_NAMES: usize = 10_000;
@@ -36,15 +35,13 @@ pub(crate) fn read(kind: Option<Kind>, attribute: KeyValue, policy: &Policy) -> 
             }
         };
     };
-    Some(match (name.meaning(kind), attribute.value) {
-        (Meaning::Own, value) => Said::own(name.key, value, policy),
-        // As it is, without a copy.
-        (Meaning::Attribute { key, rule: Rule::Text }, Value::String(text))
-            if !text.as_str().is_empty() && is_plain(text.as_str()) =>
-        {
-            Said::Attribute(*key, Some(Value::String(text)))
+    Some(match name.meaning(kind) {
+        // Without a copy.
+        Meaning::Attribute { key, rule } if rule.takes(&attribute.value) => {
+            Said::Attribute(*key, Some(attribute.value))
         }
-        (meaning, value) => with_raw(&value, |raw| Said::of(name.key, *meaning, raw, policy)),
+        Meaning::Own => Said::own(name.key, attribute.value, policy),
+        meaning => with_raw(&attribute.value, |raw| Said::of(name.key, *meaning, raw, policy)),
     })
 }
 

@@ -149,6 +149,17 @@ impl Rule {
         }
     }
 
+    /// The same for a value that OpenTelemetry has already.
+    #[inline]
+    pub(crate) fn takes(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Text, Value::String(text)) => !text.as_str().is_empty() && is_plain(text.as_str()),
+            (Self::IntFrom(least), Value::I64(number)) => *number >= least,
+            (Self::Int, Value::I64(_)) | (Self::Bool, Value::Bool(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The attribute's value; `None` takes back what an earlier record said.
     #[inline]
     pub(crate) fn read(self, raw: &Raw<'_>) -> Result<Option<Value>, Refusal> {
@@ -290,6 +301,10 @@ mod tests {
         let read = rule.read(&raw);
         if let Some(value) = rule.as_is(&raw) {
             assert_eq!(read, Ok(Some(value)), "{rule:?} of {raw:?} as it is");
+        }
+        let recorded = raw.clone().into_recorded();
+        if rule.takes(&recorded) {
+            assert_eq!(read, Ok(Some(recorded)), "{rule:?} of {raw:?} as OpenTelemetry has it");
         }
         read
     }

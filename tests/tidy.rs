@@ -77,6 +77,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "fields",
             "happen",
             "home",
+            "kind",
             "lifecycle",
             "notice",
             "open",
@@ -142,6 +143,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "span",
             "totals",
             "turn",
+            "value",
         ],
     ),
     (
@@ -240,7 +242,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("ongoing", &["inherited", "kind", "semconv", "totals", "turn", "words"]),
     ("stats", &["value"]),
     ("visit", &["outside", "value"]),
-    ("names", &["content", "debug_text", "event", "fields", "json", "kind", "mapping", "policy", "semconv", "value"]),
+    ("names", &["content", "event", "fields", "json", "kind", "mapping", "policy", "semconv", "value"]),
     // Pure from here on.
     ("event", &["content", "debug_text", "failure", "kind", "mapping", "policy", "semconv", "value"]),
     ("inherited", &["fields", "semconv"]),
