@@ -288,6 +288,12 @@ impl Fields {
         }
     }
 
+    /// Whether one of these attributes is there.
+    #[inline]
+    pub(crate) fn has_any(&self, wanted: &Keys) -> bool {
+        self.held.meets(wanted)
+    }
+
     /// Whether the span's own fields may have given one of these.
     pub(crate) fn may_give(&self, wanted: &Keys) -> bool {
         self.given.meets(wanted)

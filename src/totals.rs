@@ -6,15 +6,21 @@ use opentelemetry::Value;
 
 use crate::fields::Fields;
 use crate::semconv::{
-    AUDIO_DURATION, CHARACTERS, COST, ERROR_COUNT, INTERRUPTION_COUNT, Key, TOTAL_AUDIO_DURATION, TOTAL_CHARACTERS,
-    TOTAL_COST, TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT, USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,
-    USAGE_AUDIO_INPUT_TOKENS, USAGE_AUDIO_OUTPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS,
-    USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_REASONING_OUTPUT_TOKENS, USAGE_UNCACHED_INPUT_TOKENS,
+    AUDIO_DURATION, CHARACTERS, COST, ERROR_COUNT, INTERRUPTION_COUNT, Key, Keys, TOTAL_AUDIO_DURATION,
+    TOTAL_CHARACTERS, TOTAL_COST, TOTAL_INPUT_TOKENS, TOTAL_OUTPUT_TOKENS, TURN_COUNT,
+    USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, USAGE_AUDIO_INPUT_TOKENS, USAGE_AUDIO_OUTPUT_TOKENS,
+    USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS, USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS,
+    USAGE_REASONING_OUTPUT_TOKENS, USAGE_UNCACHED_INPUT_TOKENS,
 };
 
 /// Settles the input tokens of a span that closes: they hold the cached ones, as the conventions ask. Anthropic counts cached
 /// tokens beside its `input_tokens`, which shows where they exceed it; `uncached_input_tokens` says so outright.
 pub(crate) fn settle(fields: &mut Fields) {
+    const CACHING: Keys =
+        Keys::of(&[USAGE_UNCACHED_INPUT_TOKENS, USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS]);
+    if !fields.has_any(&CACHING) {
+        return;
+    }
     let uncached = fields.take(USAGE_UNCACHED_INPUT_TOKENS).and_then(|count| as_count(&count));
     let count = |key| fields.get(key).and_then(as_count);
     let cached = [USAGE_CACHE_READ_INPUT_TOKENS, USAGE_CACHE_WRITE_INPUT_TOKENS].into_iter().filter_map(count);
@@ -27,6 +33,9 @@ pub(crate) fn settle(fields: &mut Fields) {
 
 /// Leaves out the breakdowns of zero: no token of that sort is the usual case. A whole of zero stays.
 pub(crate) fn leave_out_zeros(fields: &mut Fields) {
+    if !fields.has_any(&const { Keys::of(&PARTS) }) {
+        return;
+    }
     for key in PARTS {
         if fields.get(key) == Some(&Value::I64(0)) {
             fields.take(key);
