@@ -91,6 +91,7 @@ mod policy;
 mod prices;
 mod readout;
 pub mod redact;
+pub mod report;
 mod scopes;
 mod semconv;
 mod span;

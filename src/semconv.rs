@@ -37,7 +37,7 @@ impl Key {
     }
 
     #[inline]
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         self.name
     }
 }

@@ -89,7 +89,7 @@ fn append(to: &mut Option<String>, more: Option<String>, max_len: usize) {
 }
 
 /// The text of the last message of this role.
-fn last(messages: &str, role: &str) -> Option<String> {
+pub(crate) fn last(messages: &str, role: &str) -> Option<String> {
     let messages = Json::parse(messages)?;
     let message = messages.as_list()?.iter().rfind(|message| message.text("role") == Some(role))?;
     text_of(message)
