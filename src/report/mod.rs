@@ -3,6 +3,7 @@
 //! Finished spans go in, conversations with their turns and calls come out: plain values that know no exporter, no terminal
 //! and no page. They are read from exported attributes and span events alone, so spans of other programs and libraries work as
 //! well: [`from_otlp_json`] reads the lines that a collector's file exporter writes, also of Pipecat and LiveKit Agents.
+//! [`Recorder`](crate::Recorder) keeps the spans of this process.
 
 mod call;
 mod calls;
