@@ -4,7 +4,6 @@
 //! thread of its own, prints names raw, and panics when nobody reads.
 
 use std::borrow::Cow;
-use std::env;
 use std::io::{self, StdoutLock, Write};
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,14 +19,13 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter, SpanProcessor};
 
+use crate::console_flag;
 use crate::delivery::Delivery;
 use crate::notice;
 use crate::outside::caught;
 use crate::readout;
 use crate::stats::Tally;
 use crate::variables::Batches;
-
-const VARIABLE: &str = "OTEL_CONSOLE_EXPORT";
 
 /// A terminal that is held (Ctrl-S) fills the queue; then spans are dropped, and it is said so. A batch is one span: the one
 /// that ends wakes the exporter, and the delay is only what is left when a wake-up is missed.
@@ -62,20 +60,7 @@ const BATCHES: Batches = Batches { queue: 8_192, batch: 1, delay: Duration::from
 /// ```
 #[must_use]
 pub fn console_from_env() -> Option<impl SpanProcessor + 'static> {
-    is_on().then(|| delivery(None, &Arc::default()))
-}
-
-/// Whether the variable asks for the console, which is then somebody's to install.
-pub(crate) fn is_on() -> bool {
-    ASKED_FOR.store(true, Ordering::Relaxed);
-    match Choice::from_env() {
-        Choice::Off => false,
-        Choice::Stdout => true,
-        Choice::Unknown(value) => {
-            warn_unknown(&value);
-            false
-        }
-    }
+    console_flag::is_on().then(|| delivery(None, &Arc::default()))
 }
 
 /// The way of spans to the console, of a program that is this `resource`.
@@ -85,55 +70,6 @@ pub(crate) fn delivery(resource: Option<&Resource>, tally: &Arc<Tally>) -> Deliv
         console.set_resource(resource);
     }
     Delivery::new(console, "the console", BATCHES, tally)
-}
-
-/// Says once that the variable is on and nothing prints: the provider was made without [`console_from_env`].
-pub(crate) fn warn_if_missing() {
-    static MISSING: notice::Once = notice::Once::new();
-    if ASKED_FOR.load(Ordering::Relaxed) {
-        return;
-    }
-    match Choice::from_env() {
-        Choice::Off => {}
-        Choice::Stdout => MISSING.say(|| {
-            format!(
-                "{VARIABLE} is on, but no console is installed: add tracing_genai::console_from_env() to your \
-                 tracer provider, or use tracing_genai::Telemetry::from_env()"
-            )
-        }),
-        Choice::Unknown(value) => warn_unknown(&value),
-    }
-}
-
-/// Whether anybody has called [`console_from_env`].
-static ASKED_FOR: AtomicBool = AtomicBool::new(false);
-
-#[derive(Debug, PartialEq, Eq)]
-enum Choice {
-    Off,
-    Stdout,
-    Unknown(String),
-}
-
-impl Choice {
-    fn from_env() -> Self {
-        env::var_os(VARIABLE).map_or(Self::Off, |value| Self::of(&value.to_string_lossy()))
-    }
-
-    fn of(value: &str) -> Self {
-        match value.trim().to_ascii_lowercase().as_str() {
-            "" | "false" | "0" | "no" | "off" => Self::Off,
-            "true" | "1" | "yes" | "on" | "stdout" => Self::Stdout,
-            _ => Self::Unknown(value.to_owned()),
-        }
-    }
-}
-
-fn warn_unknown(value: &str) {
-    static UNKNOWN: notice::Once = notice::Once::new();
-    UNKNOWN.say(|| {
-        format!("{VARIABLE}={value:?} is not known, nothing is printed: use true, 1, yes, on or stdout, or false, 0, no or off")
-    });
 }
 
 /// Prints metrics. The stdout exporter of metrics has no way around a panic on a closed pipe and prints names raw.
@@ -257,20 +193,7 @@ fn escaped_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, escaped_name};
-
-    #[test]
-    fn the_variable_is_read_in_any_case() {
-        for on in ["true", "TRUE", "1", "yes", "On", "stdout", " true "] {
-            assert_eq!(Choice::of(on), Choice::Stdout, "{on:?}");
-        }
-        for off in ["", "false", "0", "No", "OFF"] {
-            assert_eq!(Choice::of(off), Choice::Off, "{off:?}");
-        }
-        for unknown in ["maybe", "tree", "2", "stderr"] {
-            assert_eq!(Choice::of(unknown), Choice::Unknown(unknown.into()), "{unknown:?}");
-        }
-    }
+    use super::escaped_name;
 
     #[test]
     fn control_characters_are_not_printed_raw() {

@@ -14,7 +14,7 @@ use tracing_core::callsite::Identifier;
 use tracing_core::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 
-use crate::console;
+use crate::console_flag;
 use crate::content::{Content, Redacts, Rules, is_content};
 use crate::dialect::Dialects;
 use crate::fields::{Fields, Plan};
@@ -203,7 +203,7 @@ impl Core {
         if let Some(plan) = self.plans.read().get(&callsite) {
             return Arc::clone(plan);
         }
-        console::warn_if_missing();
+        console_flag::warn_if_missing();
         let names = metadata.fields().iter().map(|field| field.name());
         let plan = Arc::new(Plan::new(kind, names));
         Arc::clone(self.plans.write().entry(callsite).or_insert(plan))

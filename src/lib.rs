@@ -46,6 +46,7 @@ mod above;
 mod beside;
 mod clock;
 mod console;
+mod console_flag;
 mod content;
 mod conversation;
 mod core;

@@ -27,7 +27,7 @@ use crate::outside::caught;
 use crate::page::Page;
 use crate::stats::{Dropped, Stats};
 use crate::variables::Asked;
-use crate::{console, notice};
+use crate::{console, console_flag, notice};
 
 /// How long a dropped [`Telemetry`] waits for its exporters.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,7 +129,7 @@ impl Telemetry {
         if asked.spans.otlp {
             deliveries.extend(otlp_delivery(&resource, &asked, &genai)?);
         }
-        if (console::is_on() || asked.spans.console) && !asked.disabled {
+        if (console_flag::is_on() || asked.spans.console) && !asked.disabled {
             let tally = &genai.counters().console;
             deliveries.push(started(|| console::delivery(Some(&resource), tally)).ok_or(TelemetryError::Console)?);
         }

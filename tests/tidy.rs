@@ -32,6 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "telemetry",
         &[
             "console",
+            "console_flag",
             "delivery",
             "destination",
             "genai",
@@ -212,7 +213,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "core",
         &[
-            "console",
+            "console_flag",
             "content",
             "dialect",
             "fields",
@@ -231,7 +232,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "value",
         ],
     ),
-    ("console", &["delivery", "notice", "outside", "readout", "stats", "variables"]),
+    ("console", &["console_flag", "delivery", "notice", "outside", "readout", "stats", "variables"]),
+    ("console_flag", &["notice"]),
     ("readout", &[]),
     ("delivery", &["notice", "outside", "stats", "variables"]),
     ("span", &["dialect", "fields", "kind", "mapping", "outside", "semconv", "stats"]),
