@@ -504,7 +504,21 @@ struct Other<S: Span> {
 
 impl Ours {
     fn record(&self, said: Said) {
-        lifecycle::record(&self.door.core, self.id, said);
+        let record = || lifecycle::record(&self.door.core, self.id, said);
+        match self.kind {
+            // What they say of themselves may end a turn, which is exported then: the user's code runs.
+            Kind::Conversation | Kind::Turn => under_locks(record),
+            Kind::Stt
+            | Kind::Llm
+            | Kind::Tts
+            | Kind::Tool
+            | Kind::Agent
+            | Kind::Workflow
+            | Kind::Step
+            | Kind::Embeddings
+            | Kind::Retrieval
+            | Kind::Realtime => record(),
+        }
     }
 
     fn set(&self, attribute: KeyValue) {
