@@ -130,7 +130,7 @@ fn data_points_arrive_as_the_in_memory_exporter_has_them() {
         return;
     }
     let expected: Points = measured(two_conversations).iter().map(timeless).collect();
-    assert_eq!(expected.len(), 25);
+    assert_eq!(expected.len(), 26);
     for (protocol, transport) in PROTOCOLS {
         let receiver = Receiver::start(*transport, Manner::Well);
         let output = sending(TEST, &receiver, protocol)
@@ -183,7 +183,7 @@ fn data_points_arrive_through_rotel() {
             sleep(Duration::from_millis(10));
         }
         assert_eq!(lines(&arrived(&receiver)), printed(&stdout(&output)), "{protocol}: {}", rotel.said());
-        assert_eq!(arrived(&receiver).len(), 25);
+        assert_eq!(arrived(&receiver).len(), 26);
     }
 }
 
