@@ -18,6 +18,8 @@ pub(crate) struct Node {
     held: bool,
     closed: bool,
     ended: bool,
+    /// A made turn hangs where it does from here on.
+    placed: bool,
     heard: Heard,
 }
 
@@ -191,12 +193,27 @@ impl Model {
 
     /// A made turn gets its number, and hangs on its conversation, with its first service or at its end.
     fn count(&mut self, turn: usize) {
+        self.number(turn);
         let node = &mut self.nodes[turn];
-        let made = node.label.is_none();
+        let Some(known) = node.conversation.map(|conversation| &self.conversations[conversation]) else { return };
+        if node.label.is_none() && !node.placed {
+            (node.placed, node.parent) = (true, known.span);
+        }
+    }
+
+    fn number(&mut self, turn: usize) {
+        let node = &mut self.nodes[turn];
         let Some(known) = node.conversation.map(|conversation| &mut self.conversations[conversation]) else { return };
-        if made && node.number.is_none() {
+        if node.label.is_none() && node.number.is_none() {
             known.last_number += 1;
-            (node.number, node.parent) = (Some(known.last_number), known.span);
+            node.number = Some(known.last_number);
+        }
+    }
+
+    /// An interruption can't be taken back any more: the turn that it ended hangs where it does.
+    fn confirm(&mut self, cut: Option<Cut>) {
+        if let Some(turn) = cut.filter(|cut| cut.ends).and_then(|cut| cut.turn) {
+            self.count(turn);
         }
     }
 
@@ -218,11 +235,14 @@ impl Model {
                 self.nodes[open].kind = Kind::Other;
             }
             self.nodes[open].end();
+            if !announced {
+                self.count(open);
+            }
         }
+        let known = &mut self.conversations[conversation];
         known.owner = known.owner.filter(|owner| self.nodes[*owner].heard.bot);
         // A turn of speaking events is over when the program opens one.
-        let is_made = |cut: &Cut| cut.turn.is_some_and(|turn| self.nodes[turn].label.is_none());
-        known.cut = known.cut.take().filter(|cut| !is_made(cut));
+        let over = known.cut.take_if(|cut| cut.ends);
         (known.own_turns, known.open) = (true, Some(node));
         known.turns.push(node);
         self.nodes[node].turn = Some(node);
@@ -230,6 +250,7 @@ impl Model {
             known.owner = Some(node);
             self.nodes[node].heard = std::mem::take(&mut known.heard);
         }
+        self.confirm(over);
     }
 
     fn hear(&mut self, conversation: usize, speaking: Speaking) {
@@ -246,9 +267,15 @@ impl Model {
                 let (bot_speaks, heard) = (heard.bot_speaks, *heard);
                 let made = known.owner.filter(|owner| self.nodes[*owner].label.is_none());
                 let ends = made.is_some_and(|made| !self.nodes[made].ended);
-                known.cut = bot_speaks.then_some(Cut { turn: known.owner, heard, ends });
+                let cut = bot_speaks.then_some(Cut { turn: known.owner, heard, ends });
+                let before = std::mem::replace(&mut known.cut, cut);
                 (known.owner, known.heard) = (None, Heard { user: true, ..Heard::default() });
-                if let Some(made) = made {
+                self.confirm(before);
+                if let Some(made) = made.filter(|_| ends && bot_speaks) {
+                    // It may go on.
+                    self.nodes[made].end();
+                    self.number(made);
+                } else if let Some(made) = made {
                     self.end_made(made);
                 }
             }
