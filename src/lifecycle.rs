@@ -525,7 +525,8 @@ fn inherit_late(core: &Core, open: &mut OpenSpan) {
     }
 }
 
-fn bounds_turns(kind: Option<Kind>) -> bool {
+/// Whether turns begin and end with spans of this kind.
+pub(crate) fn bounds_turns(kind: Option<Kind>) -> bool {
     matches!(kind, Some(Kind::Conversation | Kind::Turn))
 }
 

@@ -505,20 +505,8 @@ struct Other<S: Span> {
 impl Ours {
     fn record(&self, said: Said) {
         let record = || lifecycle::record(&self.door.core, self.id, said);
-        match self.kind {
-            // What they say of themselves may end a turn, which is exported then: the user's code runs.
-            Kind::Conversation | Kind::Turn => under_locks(record),
-            Kind::Stt
-            | Kind::Llm
-            | Kind::Tts
-            | Kind::Tool
-            | Kind::Agent
-            | Kind::Workflow
-            | Kind::Step
-            | Kind::Embeddings
-            | Kind::Retrieval
-            | Kind::Realtime => record(),
-        }
+        // A turn or a conversation may end a turn by what it records, and a span that is exported runs the user's code.
+        if lifecycle::bounds_turns(Some(self.kind)) { under_locks(record) } else { record() }
     }
 
     fn set(&self, attribute: KeyValue) {
