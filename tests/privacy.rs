@@ -18,7 +18,7 @@ use tracing::{Level, Span, debug, debug_span, error, info, info_span, trace, war
 use tracing_genai::{Content, Dialect, GenAi};
 use tracing_log::log::{self, Record};
 
-const MARKER: &str = "the secret is 4711";
+const MARKER: &str = "the secret is swordfish";
 
 fn events<'a>(exported: &'a Exported, span: &str) -> Vec<&'a Event> {
     exported.span(span).events.iter().collect()
@@ -95,11 +95,11 @@ fn only_known_fields_leave() {
         exported_with(genai, || attached([("tenant", "acme"), ("user_id", "u-1")], full_of_unknown_fields))
     };
     let open = run(&all());
-    assert!(everything(&open).contains("4711"), "the test below could fail");
+    assert!(everything(&open).contains("swordfish"), "the test below could fail");
     assert_eq!(open.stats.refused.unknown, 0);
 
     let strict = run(&all().with_only_known_fields(true).with_known_fields(["plan"]));
-    assert!(!everything(&strict).contains("4711"), "{}", everything(&strict));
+    assert!(!everything(&strict).contains("swordfish"), "{}", everything(&strict));
     assert!(!everything(&strict).contains("made_up"));
     assert_eq!(strict.to_string(), open.to_string(), "the tree stays");
     let chat = strict.attributes("llm");
@@ -143,10 +143,10 @@ fn known_fields_leave_content_off() {
     let genai = GenAi::new().with_only_known_fields(true).with_known_fields(["transcript", "summary"]);
     let program = || drop(info_span!("stt", transcript = MARKER, summary = "short"));
     let exported = exported_with(&genai, program);
-    assert!(!everything(&exported).contains("4711"));
+    assert!(!everything(&exported).contains("swordfish"));
     assert_eq!(exported.attribute("speech_to_text", "summary"), Some("short".into()));
     let exported = exported_with(&genai.with_content(Content::Spans), program);
-    assert!(everything(&exported).contains("4711"));
+    assert!(everything(&exported).contains("swordfish"));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn the_layer_above_adds_nothing_where_only_known_fields_leave() {
     });
     let exported = backend.exported();
     let everything = everything(&exported);
-    for place in ["code.", "thread.", "busy_ns", "idle_ns", "4711", ".rs"] {
+    for place in ["code.", "thread.", "busy_ns", "idle_ns", "swordfish", ".rs"] {
         assert!(!everything.contains(place), "{place}: {everything}");
     }
 }
@@ -259,7 +259,7 @@ fn events_below_info_are_not_exported() {
         drop(llm);
     };
     let exported = exported_with(&GenAi::new(), program);
-    assert!(!everything(&exported).contains("4711"), "{}", everything(&exported));
+    assert!(!everything(&exported).contains("swordfish"), "{}", everything(&exported));
     let names: Vec<&str> = events(&exported, "chat").iter().map(|event| &*event.name).collect();
     assert!(names.contains(&"loud enough") && names.contains(&"retry"), "{names:?}");
     assert!(
@@ -271,14 +271,14 @@ fn events_below_info_are_not_exported() {
         assert_eq!(exported.attribute("chat", "voice.interrupted"), Some(true.into()));
     }
     let exported = exported_with(&GenAi::new().with_event_level(Level::TRACE), program);
-    assert!(everything(&exported).contains("4711"));
+    assert!(everything(&exported).contains("swordfish"));
     let exported = exported_with(&GenAi::new().with_event_level(Level::ERROR), || {
         info_span!("llm").in_scope(|| {
             warn!("{MARKER}");
             error!("gone");
         });
     });
-    assert!(!everything(&exported).contains("4711"));
+    assert!(!everything(&exported).contains("swordfish"));
     assert_eq!(events(&exported, "chat").len(), 1);
 }
 
@@ -300,7 +300,7 @@ fn a_record_of_the_log_crate_has_its_own_target() {
         logs("opentelemetry_sdk", log::Level::Info, "nobody's business");
         logs("quiet", log::Level::Debug, MARKER);
     });
-    assert!(!everything(&exported).contains("4711"), "{}", everything(&exported));
+    assert!(!everything(&exported).contains("swordfish"), "{}", everything(&exported));
     let [_, line] = events(&exported, "chat")[..] else { panic!("{}", everything(&exported)) };
     assert_eq!(line.name, "a line");
     assert_eq!(attribute(line, "target"), Some("quiet".into()));
@@ -360,6 +360,6 @@ fn every_key_of_an_export_is_classified() {
         }
         meters.force_flush().unwrap();
         let measured = format!("{:?}", metrics.get_finished_metrics().unwrap());
-        assert!(measured.contains("gen_ai.client.operation.duration") && !measured.contains("4711"));
+        assert!(measured.contains("gen_ai.client.operation.duration") && !measured.contains("swordfish"));
     }
 }
